@@ -1,0 +1,155 @@
+"""The autoregressive student: an encoder, a causal decoder, and beam search that never leaves the grammar."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from limbeck.models.batch import BOS, EOS, Batch, SourceBatch
+from limbeck.models.blocks import Block, PointingHead, PromptReader, causal_bias, init_weights, key_bias, pointed_at
+from limbeck.models.network import Allowed, Ranked, Shape, real_positions, target_loss
+
+
+class Autoregressive(nn.Module):
+    """p(y_i | y_<i, prompt); a symbol that points at the prompt is read back with what stands there."""
+
+    def __init__(self, shape: Shape) -> None:
+        super().__init__()
+        self.shape = shape
+        self.symbols = nn.Embedding(shape.symbols, shape.width)
+        self.reader = PromptReader(
+            width=shape.width, layers=shape.encoder_layers, heads=shape.heads, dropout=shape.dropout,
+            buckets=shape.buckets, kinds=shape.kinds, flags=shape.flags, positions=shape.positions,
+        )  # fmt: skip
+        self.place = nn.Embedding(shape.target_length + 1, shape.width)
+        self.content = nn.Linear(shape.width, shape.width, bias=False)
+        self.blocks = nn.ModuleList(
+            Block(shape.width, shape.heads, shape.dropout, cross=True) for _ in range(shape.decoder_layers)
+        )
+        self.norm = nn.LayerNorm(shape.width)
+        self.head = PointingHead(shape.width, shape.fixed_symbols)
+        init_weights(self)
+
+    def embed(self, symbol_BL: Tensor, start: int, memory_BSD: Tensor, source: SourceBatch) -> Tensor:
+        """Symbols as the decoder reads them, at positions start, start+1, ...: [B, L, D]."""
+        place_L = torch.arange(start, start + symbol_BL.shape[1], device=symbol_BL.device)
+        read = self.content(pointed_at(memory_BSD, source, symbol_BL))
+        return self.symbols(symbol_BL) + self.place(place_L) + read
+
+    def forward(self, source: SourceBatch, target_BL: Tensor) -> Tensor:
+        """Teacher-forced logits_BLV: position i sees <bos> and y_<i."""
+        memory = self.reader(source, self.symbols)
+        shifted = torch.cat([torch.full_like(target_BL[:, :1], BOS), target_BL[:, :-1]], 1)
+        x = self.embed(shifted, 0, memory, source)
+        causal, keys = causal_bias(x.shape[1], x.device), key_bias(source.mask_BS)
+        for block in self.blocks:
+            x, _ = block(x, causal, block.attend_cross.project(memory), keys)
+        return self.head(self.norm(x), memory, source, self.symbols)
+
+    def loss(self, batch: Batch, *, soft_weight: float, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
+        """Mean cross-entropy a symbol, in nats."""
+        loss = target_loss(self(batch.source, batch.target_BL), batch, soft_weight, real_positions(batch.target_BL))
+        return loss, {"cross_entropy": float(loss.detach())}
+
+    @torch.no_grad()
+    def generate(
+        self, source: SourceBatch, *, k: int, allowed: Allowed | None, generator: torch.Generator, **sampling: Any
+    ) -> list[list[Ranked]]:
+        """Beam search with `beams` (at least k) hypotheses; or, with `temperature`, k nucleus samples ranked by log-probability."""
+        if sampling.get("temperature"):
+            return self._sample(source, k, allowed, generator, sampling["temperature"], sampling.get("top_p", 1.0))
+        return self._beam(source, max(k, int(sampling.get("beams", k + 1))), k, allowed)
+
+    def _start(self, source: SourceBatch, copies: int) -> tuple[SourceBatch, Tensor, list[Any], Tensor]:
+        """The prompt read once, then repeated for `copies` hypotheses."""
+        memory = self.reader(source, self.symbols).repeat_interleave(copies, 0)
+        many = source.repeat(copies)
+        return many, memory, [block.attend_cross.project(memory) for block in self.blocks], key_bias(many.mask_BS)
+
+    def _step(self, symbol_N: Tensor, at: int, many: SourceBatch, memory: Tensor, cross: list[Any], keys: Tensor, past: list[Any]) -> Tensor:
+        """Log-probabilities of the next symbol [N, V]; `past` is replaced in place."""
+        x = self.embed(symbol_N[:, None], at, memory, many)
+        for layer, block in enumerate(self.blocks):
+            x, past[layer] = block(x, None, cross[layer], keys, past[layer])
+        return self.head(self.norm(x), memory, many, self.symbols)[:, 0].log_softmax(-1)
+
+    def _mask(self, logp_NV: Tensor, prefixes: list[list[int]], copies: int, allowed: Allowed | None) -> Tensor:
+        if allowed is None:
+            return logp_NV
+        masks = torch.stack([torch.from_numpy(allowed(n // copies, prefix)) for n, prefix in enumerate(prefixes)])
+        return logp_NV.masked_fill(~masks, -1e9)
+
+    def _beam(self, source: SourceBatch, beams: int, k: int, allowed: Allowed | None) -> list[list[Ranked]]:
+        batch = source.kind_BS.shape[0]
+        many, memory, cross, keys = self._start(source, beams)
+        past: list[Any] = [None] * len(self.blocks)
+        symbol = torch.full((batch * beams,), BOS)
+        score = torch.full((batch, beams), -1e9)
+        score[:, 0] = 0.0
+        prefixes: list[list[int]] = [[] for _ in range(batch * beams)]
+        done: list[list[Ranked]] = [[] for _ in range(batch)]
+        for at in range(self.shape.target_length):
+            logp = self._mask(self._step(symbol, at, many, memory, cross, keys, past), prefixes, beams, allowed)
+            total = score[:, :, None] + logp.view(batch, beams, -1)
+            size = total.shape[-1]
+            ended = total[:, :, EOS]
+            for row in range(batch):
+                for beam in range(beams):
+                    if ended[row, beam] > -1e8:
+                        done[row].append(Ranked(list(prefixes[row * beams + beam]), float(ended[row, beam])))
+            total[:, :, EOS] = -1e9
+            score, flat = total.view(batch, -1).topk(beams, -1)
+            origin = torch.arange(batch)[:, None] * beams + flat // size
+            symbol = (flat % size).view(-1)
+            origin_flat = origin.view(-1)
+            prefixes = [prefixes[o] + [s] for o, s in zip(origin_flat.tolist(), symbol.tolist(), strict=True)]
+            past = [(p[0][origin_flat], p[1][origin_flat]) for p in past]
+            if all(self._settled(done[row], float(score[row, 0]), k) for row in range(batch)):
+                break
+        return [_best(found, k) for found in done]
+
+    @staticmethod
+    def _settled(found: list[Ranked], best_open: float, k: int) -> bool:
+        """No open hypothesis can still enter the k best (log-probabilities only fall)."""
+        if best_open < -1e8:
+            return True
+        return len(found) >= k and sorted((f.score for f in found), reverse=True)[k - 1] >= best_open
+
+    def _sample(
+        self, source: SourceBatch, k: int, allowed: Allowed | None, generator: torch.Generator, temperature: float, top_p: float
+    ) -> list[list[Ranked]]:
+        batch = source.kind_BS.shape[0]
+        many, memory, cross, keys = self._start(source, k)
+        past: list[Any] = [None] * len(self.blocks)
+        symbol = torch.full((batch * k,), BOS)
+        prefixes: list[list[int]] = [[] for _ in range(batch * k)]
+        score = torch.zeros(batch * k)
+        is_open = torch.ones(batch * k, dtype=torch.bool)
+        for at in range(self.shape.target_length):
+            logp = self._mask(self._step(symbol, at, many, memory, cross, keys, past), prefixes, k, allowed)
+            ordered, index = (logp / temperature).softmax(-1).sort(-1, descending=True)
+            ordered[ordered.cumsum(-1) - ordered > top_p] = 0.0
+            drawn = index.gather(1, torch.multinomial(ordered, 1, generator=generator))[:, 0]
+            score = torch.where(is_open, score + logp.gather(1, drawn[:, None])[:, 0], score)
+            for n, picked in enumerate(drawn.tolist()):
+                if is_open[n] and picked != EOS:
+                    prefixes[n] = prefixes[n] + [picked]
+            is_open &= drawn != EOS
+            symbol = drawn
+            if not is_open.any():
+                break
+        rows: list[list[Ranked]] = [[] for _ in range(batch)]
+        for n, prefix in enumerate(prefixes):
+            if not is_open[n]:
+                rows[n // k].append(Ranked(prefix, float(score[n])))
+        return [_best(found, k) for found in rows]
+
+
+def _best(found: list[Ranked], k: int) -> list[Ranked]:
+    """The k likeliest, each symbol sequence once."""
+    unique: dict[tuple[int, ...], Ranked] = {}
+    for candidate in sorted(found, key=lambda r: -r.score):
+        unique.setdefault(tuple(candidate.symbols), candidate)
+    return list(unique.values())[:k]

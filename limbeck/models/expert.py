@@ -1,0 +1,160 @@
+"""A trained student as a folder and as an answerer. Weights are safetensors; pickles are refused."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from limbeck.errors import LimbeckError
+from limbeck.models.autoregressive import Autoregressive
+from limbeck.models.batch import EOS, collate_sources, collate_targets
+from limbeck.models.codefusion import CodeFusion
+from limbeck.models.masked import Masked
+from limbeck.models.network import Ranked, Shape
+from limbeck.records import Answer, Candidate, Prompt
+from limbeck.recipe.schema import StudentSection
+from limbeck.task import Codec
+
+NETWORKS: dict[str, type[Any]] = {"autoregressive": Autoregressive, "codefusion": CodeFusion, "masked": Masked}
+FORMAT = 1
+# What a candidate's score gains or loses for what it does to its prompt (a rule that marks nothing, say), in nats.
+Adjust = Callable[[Prompt, str], float]
+
+
+def build_shape(student: StudentSection, codec: Any) -> Shape:
+    """The size dial of a recipe together with the sizes that a codec fixes."""
+    extra = {"denoiser_layers": student.denoiser_layers, "steps": student.steps, **student.extra}
+    return Shape(
+        kind=student.kind, width=student.width, encoder_layers=student.encoder_layers, decoder_layers=student.decoder_layers,
+        heads=student.heads, dropout=student.dropout, buckets=student.buckets, kinds=codec.kinds, flags=codec.flags,
+        positions=codec.positions, symbols=len(codec.symbols), fixed_symbols=codec.fixed_symbols,
+        target_length=codec.target_length, extra=extra,
+    )  # fmt: skip
+
+
+def build_network(shape: Shape) -> nn.Module:
+    """A fresh network of a shape."""
+    return NETWORKS[shape.kind](shape)
+
+
+def count_parameters(network: nn.Module) -> int:
+    """Every trainable number once, embeddings included."""
+    return sum(p.numel() for p in network.parameters())
+
+
+def estimate_parameters(student: StudentSection, codec: Any) -> int:
+    """The size of a student without allocating it."""
+    with torch.device("meta"):
+        return count_parameters(build_network(build_shape(student, codec)))
+
+
+def save_expert(folder: Path, network: nn.Module, codec: Codec, student: StudentSection) -> None:
+    """Write weights (bfloat16), shape and codec settings; the config last, so that a folder with one is whole."""
+    folder.mkdir(parents=True, exist_ok=True)
+    shape: Shape = network.shape  # type: ignore[assignment]
+    weights = {n: t.detach().to(torch.bfloat16).contiguous() for n, t in network.state_dict().items()}
+    (folder / "config.json").unlink(missing_ok=True)
+    save_file(weights, folder / "model.safetensors.tmp", {"format": "pt"})
+    (folder / "model.safetensors.tmp").replace(folder / "model.safetensors")
+    (folder / "tokenizer.json").write_text(json.dumps(codec.settings(), indent=1), encoding="utf-8")
+    config = {
+        "model_type": f"limbeck-{shape.kind}", "format": FORMAT, "codec": codec.name, "parameters": count_parameters(network),
+        "torch_dtype": "bfloat16", "shape": {n: getattr(shape, n) for n in Shape.__slots__}, "beams": student.beams,
+    }  # fmt: skip
+    (folder / "config.json.tmp").write_text(json.dumps(config, indent=1), encoding="utf-8")
+    (folder / "config.json.tmp").replace(folder / "config.json")
+
+
+def load_expert(folder: Path, codec: Codec, *, name: str | None = None, adjust: Adjust | None = None) -> Expert:
+    """The expert in a folder. Raises LimbeckError for what is missing, damaged, pickled or made for another codec."""
+    where = str(folder)
+    if not (folder / "model.safetensors").exists():
+        pickled = [p.name for p in folder.glob("*") if p.suffix in (".bin", ".pt", ".pth", ".pkl", ".ckpt")]
+        if pickled:
+            raise LimbeckError(f"{pickled[0]} is a pickle, which can run code when opened", where, "convert it to safetensors where you trust it")
+        raise LimbeckError("there is no expert here", where, "name a folder with config.json and model.safetensors, or a run that has finished")
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        if config["format"] != FORMAT or config["codec"] != codec.name:
+            raise LimbeckError(f"made for format {config['format']}, codec {config['codec']}; this is {FORMAT}, {codec.name}", where, "train it again, or use the limbeck version that made it")
+        network = build_network(Shape(**config["shape"]))
+        weights = load_file(folder / "model.safetensors")
+        network.load_state_dict({n: t.float() for n, t in weights.items()})
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as problem:
+        raise LimbeckError(f"the expert cannot be loaded: {str(problem)[:200]}", where, "the folder is damaged: make it again") from problem
+    return Expert(name or folder.parent.name, network.eval(), codec, beams=config.get("beams", 6), adjust=adjust)
+
+
+class Expert:
+    """An answerer around a network: encodes, generates inside the grammar, prints, ranks, keeps what parses."""
+
+    def __init__(self, name: str, network: Any, codec: Codec, *, beams: int = 6, adjust: Adjust | None = None, seed: int = 0) -> None:
+        self.name, self.network, self.codec, self.beams, self.adjust, self.seed = name, network, codec, beams, adjust, seed
+        self.parameters: int | None = count_parameters(network)
+        self.sampling: dict[str, Any] = {}
+        self.batch = 32
+
+    def answer(self, prompts: Sequence[Prompt], *, k: int = 1) -> list[Answer]:
+        """Ranked distinct answers, at most k each; `meta` of the first carries a diffusion student's trace."""
+        out: list[Answer] = []
+        for start in range(0, len(prompts), self.batch):
+            out += self._answer_batch(prompts[start : start + self.batch], k)
+        return out
+
+    @torch.no_grad()
+    def _answer_batch(self, prompts: Sequence[Prompt], k: int) -> list[Answer]:
+        began = time.perf_counter()
+        source = collate_sources([self.codec.encode(p) for p in prompts])
+        ranked = self.network.generate(
+            source, k=max(k, self.beams), allowed=lambda row, prefix: self.codec.allowed(prompts[row], prefix),
+            generator=torch.Generator().manual_seed(self.seed), beams=max(k + 1, self.beams), **self.sampling,
+        )  # fmt: skip
+        answers = [self._finish(p, found, k) for p, found in zip(prompts, ranked, strict=True)]
+        seconds = (time.perf_counter() - began) / len(prompts)
+        return [Answer(prompt_id=a.prompt_id, candidates=a.candidates, status=a.status, reason=a.reason, seconds=seconds) for a in answers]
+
+    def _finish(self, prompt: Prompt, found: list[Ranked], k: int) -> Answer:
+        """Print, merge spellings of the same answer, adjust, rank."""
+        best: dict[str, Candidate] = {}
+        for candidate in found:
+            text = self.codec.decode(prompt, candidate.symbols)
+            if text is None:
+                continue
+            score = candidate.score + (self.adjust(prompt, text) if self.adjust else 0.0)
+            meta: dict[str, Any] = {"symbols": candidate.symbols}
+            if candidate.trace:
+                meta["trace"] = [self.codec.decode(prompt, t) or " ".join(self.codec.symbols[s] for s in t) for t in candidate.trace]
+            if text not in best or best[text].score < score:
+                best[text] = Candidate(text=text, score=score, meta=meta)
+        ranked = tuple(sorted(best.values(), key=lambda c: -c.score)[:k])
+        if not ranked:
+            return Answer(prompt_id=prompt.id, status="no_answer", reason="no candidate parses")
+        return Answer(prompt_id=prompt.id, candidates=ranked)
+
+    @torch.no_grad()
+    def answer_with_soft(self, prompts: Sequence[Prompt], k: int, width: int = 8) -> list[tuple[Answer, dict[str, Any] | None]]:
+        """Answers, and for the best of each the distributions it was read from: the `width` likeliest symbols per position."""
+        answers = self.answer(prompts, k=k)
+        told = [i for i, a in enumerate(answers) if a.candidates]
+        soft: list[dict[str, Any] | None] = [None] * len(prompts)
+        for start in range(0, len(told), self.batch):
+            rows = told[start : start + self.batch]
+            targets = [[*answers[i].candidates[0].meta["symbols"], EOS] for i in rows]
+            logp_BLV = self._teacher_forced([prompts[i] for i in rows], targets)
+            top = logp_BLV.topk(width, -1)
+            for at, row in enumerate(rows):
+                length = len(targets[at])
+                soft[row] = {"symbols": targets[at], "top_ids": top.indices[at, :length].numpy(), "top_logps": top.values[at, :length].numpy()}
+        return list(zip(answers, soft, strict=True))
+
+    def _teacher_forced(self, prompts: Sequence[Prompt], targets: list[list[int]]) -> Tensor:
+        source = collate_sources([self.codec.encode(p) for p in prompts])
+        return self.network(source, collate_targets(targets)).float().log_softmax(-1)

@@ -1,0 +1,84 @@
+"""The seam inside models/ and train/: what a student must offer, and the shape all students are built from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from limbeck.models.batch import PAD, Batch, SourceBatch
+
+# Given a prompt's row and the symbols so far, which symbols may follow (bool, V).
+Allowed = Callable[[int, Sequence[int]], np.ndarray]
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """One network's size and the sizes its codec fixes."""
+
+    kind: str
+    width: int
+    encoder_layers: int
+    decoder_layers: int
+    heads: int
+    dropout: float
+    buckets: int
+    kinds: int
+    flags: int
+    positions: int
+    symbols: int
+    fixed_symbols: int
+    target_length: int
+    extra: dict[str, Any] = field(default_factory=dict)  # what one kind of student alone needs
+
+
+@dataclass(slots=True)
+class Ranked:
+    """One candidate of a network: symbols without <eos>, its log-probability (or ranking score), and how it took shape."""
+
+    symbols: list[int]
+    score: float
+    trace: list[list[int]] = field(default_factory=list)
+
+
+class Network(Protocol):
+    """A student: learns from batches, answers prompts."""
+
+    shape: Shape
+
+    def loss(self, batch: Batch, *, soft_weight: float, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
+        """The scalar to minimise and its parts for the log."""
+        ...
+
+    def generate(
+        self, source: SourceBatch, *, k: int, allowed: Allowed | None, generator: torch.Generator, **sampling: Any
+    ) -> list[list[Ranked]]:
+        """At most `k` distinct candidates a prompt, best first."""
+        ...
+
+
+def target_loss(logits_BLV: Tensor, batch: Batch, soft_weight: float, weight_BL: Tensor) -> Tensor:
+    """Cross-entropy with the answer, mixed with cross-entropy to the teacher's distribution where there is one.
+
+    (1-w) * CE(y) + w * sum_k -p_teacher(k) log p_student(k), p_teacher renormalised over its K kept symbols
+    (Hinton et al. 2015, temperature 1). Weighted mean over positions; float32.
+    """
+    logp_BLV = functional.log_softmax(logits_BLV.float(), -1)
+    length = logits_BLV.shape[1]
+    hard_BL = -logp_BLV.gather(2, batch.target_BL[:, :length, None])[..., 0]
+    if batch.soft_ids_BLK is not None and batch.soft_logp_BLK is not None and soft_weight > 0:
+        ids, soft = batch.soft_ids_BLK[:, :length], batch.soft_logp_BLK[:, :length]
+        teacher_BLK = soft.float().softmax(-1)
+        taught_BL = -(teacher_BLK * logp_BLV.gather(2, ids).clamp(min=-50)).sum(-1)
+        hard_BL = torch.where(torch.isfinite(soft[..., 0]), (1 - soft_weight) * hard_BL + soft_weight * taught_BL, hard_BL)
+    return (hard_BL * weight_BL).sum() / weight_BL.sum().clamp(min=1e-6)
+
+
+def real_positions(target_BL: Tensor) -> Tensor:
+    """1.0 at symbols up to and including <eos>, 0.0 at padding."""
+    return (target_BL != PAD).float()
