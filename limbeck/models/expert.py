@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +15,13 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from limbeck.errors import LimbeckError
-from limbeck.models.autoregressive import Autoregressive
 from limbeck.models.batch import EOS, collate_sources, collate_targets
-from limbeck.models.codefusion import CodeFusion
-from limbeck.models.masked import Masked
 from limbeck.models.network import Ranked, Shape
 from limbeck.records import Answer, Candidate, Prompt
 from limbeck.recipe.schema import StudentSection
 from limbeck.task import Codec
 
-NETWORKS: dict[str, type[Any]] = {"autoregressive": Autoregressive, "codefusion": CodeFusion, "masked": Masked}
+NETWORKS = {"autoregressive": "Autoregressive", "codefusion": "CodeFusion", "masked": "Masked"}  # module: class
 FORMAT = 1
 # What a candidate's score gains or loses for what it does to its prompt (a rule that marks nothing, say), in nats.
 Adjust = Callable[[Prompt, str], float]
@@ -42,7 +40,8 @@ def build_shape(student: StudentSection, codec: Any) -> Shape:
 
 def build_network(shape: Shape) -> nn.Module:
     """A fresh network of a shape."""
-    return NETWORKS[shape.kind](shape)
+    module = import_module(f"limbeck.models.{shape.kind}")
+    return getattr(module, NETWORKS[shape.kind])(shape)
 
 
 def count_parameters(network: nn.Module) -> int:

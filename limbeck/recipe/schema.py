@@ -1,0 +1,111 @@
+"""Every knob of a recipe, one section a step. Frozen; an unknown key is an error; the text under a field is its help."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Kind = Literal["autoregressive", "masked", "codefusion"]
+
+
+class Section(BaseModel):
+    """A frozen part of a recipe."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=False)
+
+
+class RecipeSection(Section):
+    """What is made."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="the run's name and default folder, runs/NAME")
+    task: str = Field("cf", description="the job")
+    seed: int = Field(0, ge=0, description="from which every other seed is derived")
+    seeds: tuple[int, ...] = Field((0,), min_length=1, description="one student of each arm is trained for each")
+
+
+class TeacherSection(Section):
+    """Who teaches."""
+
+    model: str = Field("builtin:cf", description="builtin:NAME, a path to an expert or run, or `generator` (the task's own gold)")
+
+
+class DistillSection(Section):
+    """How a teacher's answers become a training set."""
+
+    prompts: int = Field(20_000, ge=1, description="utterances asked")
+    held_out: int = Field(1_000, ge=1, description="generated examples with gold kept apart for dev loss and examination")
+    candidates: int = Field(3, ge=1, description="ranked answers asked for each")
+    soft_top: int = Field(8, ge=1, le=64, description="symbols kept of each of the teacher's distributions")
+    ngram: int = Field(8, ge=3, description="words of a shared run that count as overlap with a test text")
+    shard: int = Field(512, ge=1, description="prompts between two points from which a killed run goes on")
+
+
+class StudentSection(Section):
+    """The network: `width` is the size dial."""
+
+    kind: Kind = Field("autoregressive", description="how it generates")
+    width: int = Field(96, ge=16, le=4096, multiple_of=8, description="the size dial")
+    encoder_layers: int = Field(3, ge=1, le=64, description="blocks that read the prompt")
+    decoder_layers: int = Field(2, ge=1, le=64, description="blocks that write the answer (D, in CODEFUSION)")
+    denoiser_layers: int = Field(2, ge=0, le=64, description="diffusion students only: blocks of the denoiser")
+    heads: int = Field(4, ge=1, le=64, description="attention heads")
+    buckets: int = Field(3072, ge=64, le=1_000_000, description="rows of the table of hashed word pieces")
+    dropout: float = Field(0.0, ge=0, lt=1, description="dropout in blocks")
+    beams: int = Field(6, ge=1, le=64, description="hypotheses kept while answering (autoregressive)")
+    steps: int = Field(12, ge=1, le=2000, description="denoising steps while answering (diffusion)")
+    extra: dict[str, Any] = Field(default_factory=dict, description="knobs of one kind of student; see docs/models.md")
+
+
+class TrainSection(Section):
+    """The loop."""
+
+    steps: int = Field(1500, ge=1, description="optimizer steps")
+    batch: int = Field(64, ge=1, description="examples a step and process")
+    accumulate: int = Field(1, ge=1, description="batches a step")
+    lr: float = Field(2e-3, gt=0, description="peak learning rate")
+    warmup: int = Field(100, ge=1, description="steps of linear rise")
+    weight_decay: float = Field(0.01, ge=0, description="on matrices")
+    clip: float = Field(1.0, gt=0, description="largest gradient norm")
+    ema: float = Field(0.998, ge=0, lt=1, description="decay of the running mean of the weights")
+    soft_weight: float = Field(0.5, ge=0, le=1, description="share of the loss on the teacher's distributions; 0 is hard labels only")
+    precision: Literal["bf16", "fp32"] = Field("bf16", description="bf16 autocast where the processor has it")
+    compile: bool = Field(False, description="torch.compile: 20-30 s of warm-up on a CPU")
+    evaluate_every: int = Field(500, ge=1, description="steps between looks at dev loss")
+    patience: int = Field(0, ge=0, description="looks without gain before stopping; 0 never stops early")
+    checkpoint_every: int = Field(250, ge=1, description="steps between checkpoints")
+
+
+class EvaluateSection(Section):
+    """How good, how sure."""
+
+    splits: tuple[str, ...] = Field(("people-test", "generated"), description="which examples; `generated` are the held-out ones")
+    k: int = Field(5, ge=1, le=50, description="candidates asked for")
+    baselines: tuple[str, ...] = Field(("nearest", "majority"), description="answerers that cost nothing")
+    limit: int = Field(0, ge=0, description="at most so many examples a split; 0 is all")
+
+
+class ReportSection(Section):
+    """What a reader sees."""
+
+    examples: int = Field(60, ge=0, description="examples in the browser of the page")
+
+
+class ArmSection(Section):
+    """A variation trained and examined beside the recipe's own student."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="its name on the report")
+    set: dict[str, Any] = Field(default_factory=dict, description="keys of student and train to change, e.g. { 'train.soft_weight' = 0.0 }")
+
+
+class Recipe(Section):
+    """One expert."""
+
+    recipe: RecipeSection
+    teacher: TeacherSection = TeacherSection()  # type: ignore[call-arg]
+    distill: DistillSection = DistillSection()  # type: ignore[call-arg]
+    student: StudentSection = StudentSection()  # type: ignore[call-arg]
+    train: TrainSection = TrainSection()  # type: ignore[call-arg]
+    evaluate: EvaluateSection = EvaluateSection()  # type: ignore[call-arg]
+    report: ReportSection = ReportSection()  # type: ignore[call-arg]
+    arm: tuple[ArmSection, ...] = Field((), description="variations beside the main student")
