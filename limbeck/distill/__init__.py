@@ -1,0 +1,1 @@
+"""A teacher's answers become a training set: ask, keep, write once."""

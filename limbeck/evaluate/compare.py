@@ -1,0 +1,46 @@
+"""Two answerers on the same examples, paired."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from limbeck.errors import LimbeckError
+from limbeck.evaluate.statistics import paired_difference, paired_ratio
+
+
+def right(result: dict[str, Any], rank: int = 1) -> dict[str, float]:
+    """By example: 1.0 where one of the first `rank` candidates is right; an answer that is missing is not right."""
+    return {t["id"]: float(any(t.get("execution", [])[:rank])) for t in result["trials"]}
+
+
+def compare(a: dict[str, Any], b: dict[str, Any], rank: int = 1) -> dict[str, Any]:
+    """Difference and ratio of top-`rank` over the examples that both answered. Raises LimbeckError where they share none."""
+    return compare_seeds([a], [b], rank)
+
+
+def compare_seeds(a: Sequence[dict[str, Any]], b: Sequence[dict[str, Any]], rank: int = 1) -> dict[str, Any]:
+    """The same with several seeds a side: each example's score is its mean over seeds, then examples are resampled."""
+    if a[0]["task"] != b[0]["task"] or a[0]["version"] != b[0]["version"]:
+        raise LimbeckError("these results are of different tasks or versions", f"{a[0]['task']} {a[0]['version']}, {b[0]['task']} {b[0]['version']}", "evaluate both again with one version")
+    left, right_side = _mean(a, rank), _mean(b, rank)
+    shared = [i for i in left if i in right_side]
+    if not shared:
+        raise LimbeckError("these results share no example", f"splits {a[0]['split']} and {b[0]['split']}", "evaluate both on the same split")
+    x, y = [left[i] for i in shared], [right_side[i] for i in shared]
+    difference, low, high = paired_difference(x, y)
+    ratio, ratio_low, ratio_high = paired_ratio(x, y)
+    return {
+        "a": a[0]["answerer"], "b": b[0]["answerer"], "split": a[0]["split"], "measure": f"top-{rank}", "n": len(shared),
+        "seeds": [len(a), len(b)], "mean_a": float(np.mean(x)), "mean_b": float(np.mean(y)),
+        "difference": difference, "difference_low": low, "difference_high": high,
+        "ratio": ratio, "ratio_low": ratio_low, "ratio_high": ratio_high,
+    }  # fmt: skip
+
+
+def _mean(results: Sequence[dict[str, Any]], rank: int) -> dict[str, float]:
+    each = [right(r, rank) for r in results]
+    shared = [i for i in each[0] if all(i in e for e in each)]
+    return {i: float(np.mean([e[i] for e in each])) for i in shared}
