@@ -1,9 +1,11 @@
-"""The generator: deterministic, its gold runs, every family appears, and the English is varied."""
+"""The generator: deterministic, its gold runs, every family appears, the English is varied and names its column."""
 
 from __future__ import annotations
 
 from collections import Counter
 from functools import cache
+
+import pytest
 
 from limbeck.records import Example, content_id
 from limbeck.tasks.cf.executor import run_rule
@@ -87,3 +89,12 @@ def test_tables_have_two_or_more_columns_and_a_few_rows() -> None:
     for example in made():
         table = table_of(example)
         assert 2 <= len(table.headers) <= 14 and 4 <= len(table.rows) <= 16
+
+
+def test_each_example_says_how_its_column_is_named() -> None:
+    assert {example.meta.get("column_by") for example in made()} <= {"header", "mention", "letter", "implied", "only", "part"}
+
+
+@pytest.mark.parametrize("slip", ["the the ", "who is who ", "are that ", "whose the ", " of the the "])
+def test_frames_and_wordings_do_not_stumble(slip: str) -> None:
+    assert sum(slip in example.prompt.text.lower() for example in made()) == 0

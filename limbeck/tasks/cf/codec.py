@@ -243,6 +243,8 @@ def _write_values(source: Source, reading: Reading, start: int) -> None:
 
 def resolve_number(word: Word, column: Any) -> float:
     """What a written number means in a column: "20 %" is 0.2 where cells are shares, 20 where they are points."""
+    if column == "days":
+        return word.days or word.value or 0.0
     value = word.value or 0.0
     if column is None:
         return value
@@ -275,7 +277,9 @@ def _encode_rule(rule: Rule, reading: Reading, used: set[int]) -> list[int]:
 
 
 def _number_column(function: str, column: Any) -> Any:
-    """Only comparisons read "20 %" against the column's cells; counts and shares are taken as said."""
+    """Only comparisons read "20 %" against the column's cells, and only counts of days read "2 weeks" as 14."""
+    if function in ("LastDays", "NextDays", "OlderThanDays"):
+        return "days"
     return column if "number_or_column" in SIGNATURES[function] else None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -11,9 +12,11 @@ from limbeck.tasks.cf import phrases
 from limbeck.tasks.cf.executor import period_bounds
 from limbeck.tasks.cf.language import Column, Number, Period, Rule, Text
 from limbeck.tasks.cf.lexicon import load_lexicon
+from limbeck.tasks.cf.naming import fold
 from limbeck.tasks.cf.numbers import DAYS, count_text, date_text, number_text, percent_text
+from limbeck.tasks.cf.paraphrase import deny, say
 from limbeck.tasks.cf.table import Table, is_blank, read_number, shown
-from limbeck.tasks.cf.tables import Made, MadeTable
+from limbeck.tasks.cf.tables import Made, MadeTable, plural
 
 
 class WordingError(Exception):
@@ -33,11 +36,23 @@ class Wording:
 
 
 Drawn = tuple[Rule, list[Wording]]
+_LOCATIONS = frozenset("department region area city location warehouse site store country class team".split())
+_PLACES_OR_LABELS = {True: ("in", "from"), False: ("marked", "labelled")}
+NO_YEAR = date.min  # a "today" whose year no date shares: years are always written
 ORDINALS = ["first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth"]
 
 
 def name_column(random: Random, made: MadeTable, column: Made) -> str:
-    """A column as people refer to it: a mention, its header, its letter, its place."""
+    """A column as people refer to it, by a name that no other column answers to."""
+    taken = {fold(name) for other in made.columns if other is not column for name in (other.header, *other.words.mentions)}
+    for _ in range(4):
+        name = _name(random, made, column)
+        if fold(name) not in taken:
+            return name
+    return f"column {chr(65 + column.index)}"
+
+
+def _name(random: Random, made: MadeTable, column: Made) -> str:
     if column.is_plain:
         return random.choice(["value", "values", "the values", "cells", "Value", "numbers" if column.is_numeric else "cells", "the cells"])
     roll, letter = random.random(), chr(65 + column.index)
@@ -87,6 +102,18 @@ def _ticket(random: Random, made: MadeTable, column: Made, text: str, literals: 
     return [Wording("ticket", text, literals, cells, letter, header)] * (2 if column.is_plain else 1)
 
 
+def is_place(who: str) -> bool:
+    """A column named by where it stands: it takes "in" and "of", never "no" or "with the most"."""
+    return " column " in fold(who) or " col " in fold(who) or bool(re.search(r"[A-Z]\d", who)) or who.startswith("the values")
+
+
+def _fit(patterns: list[str], who: str) -> list[str]:
+    """The patterns that go with a column named this way."""
+    if not is_place(who):
+        return [p for p in patterns if not (who.endswith("s") and ("a {c}" in p or p in ("top {c}", "best {c}", "worst {c}")))]
+    return [p for p in patterns if " in {c}" in p or " of {c}" in p or " by {c}" in p or "{c} is" in p or p.startswith("{c} ")] or patterns
+
+
 def _is_only(made: MadeTable, column: Made) -> bool:
     return sum(c.is_numeric for c in made.columns) == 1 and column.is_numeric
 
@@ -134,6 +161,10 @@ def compare(random: Random, made: MadeTable) -> Drawn:
     return rule, out + _ticket(random, made, column, phrase)
 
 
+def _the(random: Random, who: str) -> str:
+    return "the " if random.random() < 0.4 and not is_place(who) and not who.startswith("the ") else ""
+
+
 def _phrase(pattern: str, spoken: str) -> str:
     return pattern.replace("{n}", spoken) if "{n}" in pattern else f"{pattern} {spoken}"
 
@@ -143,8 +174,15 @@ def _comparisons(random: Random, name: str, spoken: str, who: str) -> list[Wordi
     for _ in range(3):
         bare = _phrase(random.choice(phrases.COMPARE[name]), spoken)
         out.append(Wording("np", f"{who} {bare}"))
-        out.append(Wording("clause", f"{random.choice(['', 'the '])}{who} {_phrase(random.choice(phrases.VERBED[name]), spoken)}"))
-        out.append(Wording("mod", random.choice([f"with {who} {bare}", f"with a {who} {bare}", f"whose {who} {_phrase(random.choice(phrases.VERBED[name]), spoken)}", f"having {who} {bare}", f"that have {who} {bare}", f"with {bare} {who}", f"who have {bare} {who}"])))
+        out.append(Wording("clause", f"{_the(random, who)}{who} {_phrase(random.choice(phrases.VERBED[name]), spoken)}"))
+        verbed = _phrase(random.choice(phrases.VERBED[name]), spoken)
+        if is_place(who):
+            out.append(Wording("mod", f"with {who} {bare}"))
+            continue
+        article = "a " if not who.endswith("s") else ""
+        out.append(Wording("mod", random.choice([f"with {who} {bare}", f"with {article}{who} {bare}", f"whose {who} {verbed}", f"having {who} {bare}", f"that have {who} {bare}"])))
+        if who.endswith("s") and "{n}" not in bare and name not in ("Equals", "NotEquals"):
+            out.append(Wording("mod", f"with {bare} {who}"))
     return out
 
 
@@ -152,7 +190,7 @@ def _signed(random: Random, made: MadeTable, column: Made) -> Drawn:
     is_negative = random.random() < 0.6
     rule = Rule("LessThan" if is_negative else "GreaterThan", (Column(column.index), Number(0)))
     word = random.choice(column.words.extra["neg" if is_negative else "pos"])
-    return rule, [Wording("mod", word), Wording("np", f"{random.choice(made.rows)}s {word}")]
+    return rule, [Wording("mod", word), Wording("np", f"{plural(random.choice(made.rows))} {word}")]
 
 
 def between(random: Random, made: MadeTable) -> Drawn:
@@ -166,7 +204,7 @@ def between(random: Random, made: MadeTable) -> Drawn:
     who = name_column(random, made, column)
     out = []
     for _ in range(3):
-        phrase = random.choice(phrases.NOT_BETWEEN if outside else phrases.BETWEEN)
+        phrase = random.choice([p for p in (phrases.NOT_BETWEEN if outside else phrases.BETWEEN) if low >= 0 or "{a}-{b}" not in p])
         phrase = phrase.replace("{a}", number_text(random, low, column)).replace("{b}", number_text(random, high, column))
         out += [Wording("np", f"{who} {phrase}"), Wording("clause", f"{who} is {phrase}"), Wording("mod", f"with {who} {phrase}")]
         if _is_only(made, column):
@@ -228,7 +266,7 @@ def text(random: Random, made: MadeTable) -> Drawn:
         out += [Wording("np", f"{who} {noun}", lits), Wording("clause", f"{who} {verb}", lits)]
         out.append(Wording("mod", random.choice([f"whose {who} {verb}", f"with {who} {noun}"]), lits))
         if column.words.kind == "name" or (column.is_plain and len(made.columns) < 4):
-            out.append(Wording("np", f"{random.choice(['names', 'cells', random.choice(made.rows) + 's', 'values'])} {noun}", lits))
+            out.append(Wording("np", f"{random.choice(['names', 'cells', plural(random.choice(made.rows)), 'values'])} {noun}", lits))
         out += _ticket(random, made, column, noun, lits)
     return rule, out
 
@@ -244,6 +282,7 @@ def value(random: Random, made: MadeTable) -> Drawn:
     if not choices:
         raise WordingError
     text_value, said = random.choice(choices)
+    is_location = any(m in _LOCATIONS for m in column.words.mentions)
     spelled = next(t for t in _texts(made, column) if t.lower() == text_value.lower())
     negated = random.random() < 0.22
     paraphrase = bool(said) and random.random() < 0.55
@@ -255,17 +294,20 @@ def value(random: Random, made: MadeTable) -> Drawn:
     if negated:
         rule = Rule("NOT", (rule,))
         if paraphrase:
-            out = [Wording("mod", f"not {spoken}"), Wording("mod", f"that aren't {spoken}"), Wording("mod", f"who are not {spoken}"), Wording("np", f"everything except {spoken}"), Wording("np", f"all but {spoken}"), Wording("clause", f"it is not {spoken}"), Wording("mod", f"which are not {spoken}"), Wording("np", f"anything but {spoken}"), Wording("mod", f"not yet {spoken}")]
+            row = random.choice(made.rows)
+            out = [Wording(shape, said) for shape, said in deny(random, spoken, row, plural(row))]
+            if not out:
+                raise WordingError
         else:
             out = [Wording("clause", f"{who} {random.choice(['is not', 'isnt', 'is different from', '!=', 'is anything but', 'is other than', 'does not equal'])} {spoken}", lits) for _ in range(3)]
-            out += [Wording("mod", f"not {spoken}", lits), Wording("np", f"all {who} except {spoken}", lits), Wording("mod", f"with {who} not {spoken}", lits), Wording("np", f"everything but {spoken}", lits), Wording("mod", f"other than {spoken}", lits), Wording("mod", f"not in {spoken}", lits), Wording("np", f"non {spoken} ones", lits)]
+            out += [Wording("mod", f"not {spoken}", lits), Wording("np", f"all {who} except {spoken}", lits), Wording("mod", f"with {who} not {spoken}", lits), Wording("np", f"everything but {spoken}", lits), Wording("mod", f"other than {spoken}", lits), Wording("mod", f"not {'in ' if is_location else ''}{spoken}", lits), Wording("np", f"non {spoken} ones", lits)]
         return rule, out
     if paraphrase:
-        rows = f"{random.choice(made.rows)}s"
-        out = [Wording("mod", spoken)] * 2 + [Wording("np", spoken), Wording("np", f"{spoken} {rows}"), Wording("mod", f"that are {spoken}"), Wording("mod", f"still {spoken}"), Wording("np", f"everyone {spoken}"), Wording("clause", f"it is {spoken}"), Wording("clause", f"{who} is {spoken}")]
+        row = random.choice(made.rows)
+        out = [Wording(shape, said) for shape, said in say(random, spoken, row, plural(row))]
     else:
         out = [Wording("clause", f"{who} {random.choice(['is', 'equals', '=', 'says', 'is equal to', 'is set to', 'reads', 'shows'])} {spoken}", lits) for _ in range(2)]
-        out += [Wording("mod", f"with {who} {spoken}", lits), Wording("np", f"{who} {spoken}", lits), Wording("np", f"{spoken} ones", lits), Wording("mod", f"in {spoken}", lits), Wording("mod", f"marked {spoken}", lits), Wording("np", f"{spoken} {random.choice(made.rows)}s", lits), Wording("np", f"all the {spoken}", lits), Wording("np", f"cells that say {spoken}", lits), Wording("np", f"{spoken} in {who}", lits), Wording("mod", f"from {spoken}", lits), Wording("mod", f"that are {spoken}", lits), Wording("mod", f"labelled {spoken}", lits), Wording("np", f"{spoken}", lits), Wording("np", f'"{literal}"', lits)]
+        out += [Wording("mod", f"with {who} {spoken}", lits), Wording("np", f"{who} {spoken}", lits), Wording("np", f"{spoken} ones", lits), *(Wording("mod", f"{word} {spoken}", lits) for word in _PLACES_OR_LABELS[is_location]), Wording("np", f"{spoken} {plural(random.choice(made.rows))}", lits), Wording("np", f"all the {spoken}", lits), Wording("np", f"cells that say {spoken}", lits), Wording("np", f"{spoken} in {who}", lits), Wording("mod", f"that are {spoken}", lits), Wording("np", f"{spoken}", lits), Wording("np", f'"{literal}"', lits)]
         out += _ticket(random, made, column, random.choice([f"equalTo {spoken}", f"equal to {spoken}", f"{spoken}", f"equalTo = {spoken}", f"value {spoken}"]), lits)
     return rule, out
 
@@ -282,7 +324,8 @@ def _yes_no(random: Random, made: MadeTable, column: Made, who: str) -> Drawn:
         rule = Rule("TextEquals", (Column(column.index), Text(cell)))
     said = random.choice(column.words.extra["yes" if is_yes else "no"])
     lits = (cell,) if cell else ()
-    out = [Wording("mod", said)] * 3 + [Wording("np", said), Wording("mod", f"who {said}"), Wording("mod", f"that {said}"), Wording("np", f"{said} {random.choice(made.rows)}s"), Wording("np", f"everyone {said}")]
+    row = random.choice(made.rows)
+    out = [Wording(shape, phrase) for shape, phrase in say(random, said, row, plural(row))]
     if cell not in ("x", "", "1", "0"):
         spoken = _quoted(random, cell)
         rule = Rule("TextEquals", (Column(column.index), Text(spoken.strip("\"'")))) if random.random() < 0.4 else rule
@@ -302,11 +345,13 @@ def state(random: Random, made: MadeTable) -> Drawn:
         columns = [c for c in columns if any(map(is_blank, made.table.column(c.index)))] or [c for c in columns if random.random() < 0.1]
     column = pick(random, columns)
     who = name_column(random, made, column)
+    if name in ("Blanks", "FILLED") and column.words.kind == "yesno":
+        patterns = [p for p in patterns if "blank" in p or "empty" in p or "filled" in p]
     rule = Rule("Blanks" if name == "FILLED" else name, (Column(column.index),))
     rule = Rule("NOT", (rule,)) if name == "FILLED" else rule
     out = []
     for _ in range(4):
-        said = random.choice(patterns).replace("{c}", who)
+        said = random.choice(_fit(patterns, who)).replace("{c}", who)
         shape = "clause" if " is " in said else "mod" if said.startswith(("where", "who", "with", "lacking", "that", "shar", "haven")) else "np"
         out.append(Wording(shape, said.removeprefix("where ")))
     others = [c for c in made.columns if c is not column]
@@ -332,7 +377,7 @@ def rank(random: Random, made: MadeTable) -> Drawn:
             raise WordingError
         word = random.choice(superlatives)
         rule = Rule("Top" if is_top else "Bottom", (Column(column.index), Number(count)))
-        text = f"the {word} {who}" if count == 1 else f"the {count_text(random, count)} {word} {row}s"
+        text = f"the {word} {who}" if count == 1 else f"the {count_text(random, count)} {word} {plural(row)}"
         return rule, [Wording("np", text), Wording("np", f"the {word} {row}" if count == 1 else text)]
     out: list[Wording] = []
     if share and not column.words.kind == "date":
@@ -340,10 +385,10 @@ def rank(random: Random, made: MadeTable) -> Drawn:
         rule = Rule("TopPercent" if is_top else "BottomPercent", (Column(column.index), Number(percent)))
         spoken = percent_text(random, percent)
         for _ in range(3):
-            said = random.choice(phrases.TOP_PERCENT if is_top else phrases.BOTTOM_PERCENT)
-            out.append(Wording("np", said.replace("{p}", spoken).replace("{c}", who).replace("{r}", row + "s")))
+            said = random.choice(_fit(phrases.TOP_PERCENT if is_top else phrases.BOTTOM_PERCENT, who))
+            out.append(Wording("np", said.replace("{p}", spoken).replace("{c}", who).replace("{r}", plural(row))))
         if superlatives:
-            out.append(Wording("np", f"the {spoken} {random.choice(superlatives)} {row}s"))
+            out.append(Wording("np", f"the {spoken} {random.choice(superlatives)} {plural(row)}"))
         if _is_only(made, column):
             out.append(Wording("np", f"{'top' if is_top else 'bottom'} {spoken}"))
         return rule, out + _ticket(random, made, column, f"{'top' if is_top else 'bottom'} {spoken}")
@@ -351,22 +396,23 @@ def rank(random: Random, made: MadeTable) -> Drawn:
     rule = Rule("Top" if is_top else "Bottom", (Column(column.index), Number(count)))
     if count == 1:
         for _ in range(3):
-            said = random.choice(phrases.HIGHEST if is_top else phrases.LOWEST)
-            out.append(Wording("np", said.replace("{c}", who).replace("{x}", row)))
+            said = random.choice(_fit(phrases.HIGHEST if is_top else phrases.LOWEST, who))
+            out.append(Wording("whole" if said.startswith(("who", "which")) else "np", said.replace("{c}", who).replace("{x}", row)))
         for _ in range(3 if superlatives else 0):
             word = random.choice(superlatives)
-            out += [Wording("np", f"the {word} {row}"), Wording("np", random.choice([f"the {word}", f"the {word} one", f"{word} {row}", f"our {word} {row}", f"who is the {word}"]))]
+            out += [Wording("np", f"the {word} {row}"), Wording("np", random.choice([f"the {word} one", f"{word} {row}", f"our {word} {row}", f"the {word} of all {plural(row)}"]))]
         return rule, out + _ticket(random, made, column, random.choice(["top value", "highest value", "topItems top 1", "max value"] if is_top else ["bottom value", "lowest value", "bottomItems 1", "min value"]))
     spoken = count_text(random, count)
     for _ in range(3):
-        said = random.choice(phrases.TOP if is_top else phrases.BOTTOM)
-        out.append(Wording("np", said.replace("{n}", spoken).replace("{c}", who).replace("{r}", row + "s")))
+        said = random.choice(_fit(phrases.TOP if is_top else phrases.BOTTOM, who))
+        out.append(Wording("np", said.replace("{n}", spoken).replace("{c}", who).replace("{r}", plural(row))))
     for _ in range(3 if superlatives else 0):
         word = random.choice(superlatives)
-        out.append(Wording("np", random.choice([f"the {spoken} {word} {row}s", f"{spoken} {word} {row}s", f"the {word} {spoken} {row}s", f"{word} {spoken}", f"{spoken} {word}"])))
+        out.append(Wording("np", random.choice([f"the {spoken} {word} {plural(row)}", f"{spoken} {word} {plural(row)}", f"the {word} {spoken} {plural(row)}", f"{word} {spoken}", f"{spoken} {word}"])))
     if _is_only(made, column):
         out.append(Wording("np", random.choice([f"{'top' if is_top else 'bottom'} {spoken}", f"{spoken} {'highest' if is_top else 'lowest'} values"])))
     if count == 10:
+        out += [Wording("np", f"{random.choice(['top', 'highest', 'biggest'] if is_top else ['bottom', 'lowest', 'smallest'])} {random.choice(['items', 'values', 'entries'])} {random.choice(['in', 'of', 'by'])} {who}")]
         out += [Wording("ticket", "topItems" if is_top else "bottomItems", (), w.cells, w.letter, w.header) for w in _ticket(random, made, column, "")]
     return rule, out + _ticket(random, made, column, f"{'top' if is_top else 'bottom'} {spoken} {random.choice(['', 'values', 'items', 'numbers'])}")
 
@@ -380,7 +426,7 @@ def average(random: Random, made: MadeTable) -> Drawn:
     patterns = {(True, False): phrases.ABOVE, (False, False): phrases.BELOW, (True, True): phrases.ABOVE_STD, (False, True): phrases.BELOW_STD}[is_above, bool(deviations)]
     out = []
     for _ in range(3):
-        said = random.choice(patterns).replace("{c}", who)
+        said = random.choice(_fit(patterns, who)).replace("{c}", who)
         if deviations:
             said = said.replace("{k}", random.choice(phrases.DEVIATIONS[deviations]))
         out.append(Wording("clause" if " is " in said else "mod" if said.startswith("with ") else "np", said))
@@ -404,18 +450,18 @@ def when(random: Random, made: MadeTable) -> Drawn:
     days = [d for d in made.table.dates(column.index) if d]
     if not days:
         raise WordingError
-    kind = random.choices(["occurs", "before", "after", "in", "between", "last", "next", "older", "past", "future"], [26, 11, 11, 11, 6, 9, 8, 5, 10 if extra.get("past") else 2, 5])[0]
+    kind = random.choices(["occurs", "before", "after", "in", "between", "last", "next", "older", "past", "future"], [44, 12, 12, 12, 6, 9, 9, 5, 11 if extra.get("past") else 2, 5])[0]
     rule, said = _when(random, kind, column.index, random.choice(days), made.table.today)
     if kind in ("past", "future") and extra.get(kind) and random.random() < 0.75:
         word = random.choice(extra[kind])
-        return rule, [Wording("mod", word)] * 3 + [Wording("np", f"{word} {row}s"), Wording("np", word), Wording("clause", f"it is {word}"), Wording("mod", f"that are {word}")]
+        return rule, [Wording(shape, phrase) for shape, phrase in say(random, word, row, plural(row))]
     out = [Wording("np", f"{who} {said}"), Wording("clause", f"{who} is {said}"), Wording("mod", f"with {who} {said}"), Wording("mod", f"whose {who} is {said}"), Wording("np", f"dates in {who} {said}")]
-    verbs = extra.get("verb", ())
+    verbs = () if kind in ("past", "future") or said.startswith(("equal", "=", "<", ">", "exactly", "dated")) else extra.get("verb", ())
     for _ in range(4 if verbs else 0):
         verb = random.choice(verbs)
-        out += [Wording("mod", f"{verb} {said}"), Wording("mod", random.choice([f"that were {verb} {said}", f"{verb} {said}"]))]
+        out += [Wording("mod", f"{verb} {said}"), Wording("mod", f"{verb} {said}")]
     if len(made.of("date")) == 1:
-        out += [Wording("np", f"dates {said}"), Wording("np", f"{row}s {said}"), Wording("mod", said), Wording("mod", f"dated {said}")]
+        out += [Wording("np", f"dates {said}"), Wording("np", f"{plural(row)} {said}"), *([Wording("mod", said)] if said[0].isalpha() and not said.startswith(("equal", "exactly", "dated")) else [])]
     return rule, out
 
 
@@ -429,22 +475,21 @@ def _when(random: Random, kind: str, index: int, day: date, today: date) -> tupl
         return Rule("DateBefore" if kind == "past" else "DateAfter", (column, Period("today"))), random.choice(words)
     if kind in ("last", "next", "older"):
         count = random.choice(DAYS)
-        unit, factor = ("weeks", 7) if count % 7 == 0 and random.random() < 0.0 else ("days", 1)
+        unit, factor = ("weeks", 7) if count in (14, 21, 28, 42) and random.random() < 0.35 else ("days", 1)
         number = count_text(random, count // factor)
         words = {"last": ["in the last {n} {u}", "in the past {n} {u}", "within the last {n} {u}", "over the last {n} {u}", "during the past {n} {u}", "last {n} {u}", "less than {n} {u} ago"],
-                 "next": ["in the next {n} {u}", "within the next {n} {u}", "within {n} {u}", "in the coming {n} {u}", "over the next {n} {u}", "next {n} {u}", "less than {n} {u} away"],
+                 "next": ["in the next {n} {u}", "within the next {n} {u}", "within {n} {u}", "in the coming {n} {u}", "over the next {n} {u}", "next {n} {u}"],
                  "older": ["more than {n} {u} ago", "older than {n} {u}", "over {n} {u} ago", "more than {n} {u} old", "over {n} {u} old"]}[kind]  # fmt: skip
         return Rule({"last": "LastDays", "next": "NextDays", "older": "OlderThanDays"}[kind], (column, Number(count))), random.choice(words).replace("{n}", number).replace("{u}", unit)
     size = random.choices([4, 7, 10], [28, 36, 36])[0]
     period = day.isoformat()[:size]
     spoken = date_text(random, period, today)
     if kind == "before":
-        return Rule("DateBefore", (column, Period(period))), f"{random.choice(['before', 'before', 'prior to', 'earlier than', 'older than', '<', 'up until before'])} {spoken}"
+        return Rule("DateBefore", (column, Period(period))), f"{random.choice(['before', 'before', 'prior to', 'earlier than', 'older than', '<'])} {spoken}"
     if kind == "after":
-        if random.random() < 0.2:
+        if random.random() < 0.25:
             previous = (period_bounds(period, today)[0] - timedelta(1)).isoformat()[:size]
-            if size == 4:
-                return Rule("DateAfter", (column, Period(previous))), f"after {date_text(random, previous, today)}"
+            return Rule("NOT", (Rule("DateBefore", (column, Period(period))),)), random.choice(["since {p}", "since {p}", "from {p} on", "from {p} onwards", "in {p} or later" if size < 10 else "on or after {p}"]).replace("{p}", spoken)
         return Rule("DateAfter", (column, Period(period))), f"{random.choice(['after', 'after', 'later than', 'past', 'newer than', '>', 'following'])} {spoken}"
     if kind == "in":
         word = random.choice(["in", "during", "from", "within"]) if size < 10 else random.choice(["on", "exactly on", "dated", "equal to", "="])
@@ -453,7 +498,13 @@ def _when(random: Random, kind: str, index: int, day: date, today: date) -> tupl
     if other == period:
         raise WordingError
     pattern = random.choice(["between {a} and {b}", "from {a} to {b}", "between {a} to {b}", "from {a} through {b}", "from {a} until {b}"])
-    return Rule("DateBetween", (column, Period(period), Period(other))), pattern.replace("{a}", spoken).replace("{b}", date_text(random, other, today))
+    return Rule("DateBetween", (column, Period(period), Period(other))), pattern.replace("{a}", date_text(random, period, NO_YEAR)).replace("{b}", date_text(random, other, NO_YEAR))
+
+
+def _unranged(random: Random, made: MadeTable, column: Made) -> str:
+    """A column's name that is no cell range: nobody compares C2:C9 with D2:D9 in words."""
+    names = (name_column(random, made, column) for _ in range(6))
+    return next((name for name in names if not re.search(r"[A-Z]\d", name)), f"column {chr(65 + column.index)}")
 
 
 def columns(random: Random, made: MadeTable) -> Drawn:
@@ -468,16 +519,18 @@ def columns(random: Random, made: MadeTable) -> Drawn:
         key = random.choice([k for k in ("more", "less", "equal") if said.get(k)])
         rule = Rule({"more": "GreaterThan", "less": "LessThan", "equal": "Equals"}[key], (Column(left.index), Column(right.index)))
         word = random.choice(said[key])
-        return rule, [Wording("mod", word)] * 2 + [Wording("np", f"{random.choice(made.rows)}s {word}"), Wording("np", word)]
+        return rule, [Wording("mod", word)] * 2 + [Wording("np", f"{plural(random.choice(made.rows))} {word}"), Wording("np", word)]
     left, right = random.sample(numbers, 2)
+    if left.words.kind != right.words.kind and random.random() < 0.85:
+        raise WordingError
     name = random.choices(["GreaterThan", "LessThan", "Equals", "NotEquals", "GreaterThanEqual", "LessThanEqual"], [38, 32, 10, 8, 6, 6])[0]
-    other = name_column(random, made, right)
+    other = _unranged(random, made, right)
     patterns = [p for p in phrases.VERBED[name] if "{n}" not in p]
     rule = Rule(name, (Column(left.index), Column(right.index)))
-    who = name_column(random, made, left)
-    out = [Wording("clause", f"{who} {random.choice(patterns)} {random.choice(['', 'the '])}{other}") for _ in range(3)]
+    who = _unranged(random, made, left)
+    out = [Wording("clause", f"{who} {random.choice(patterns)} {_the(random, other)}{other}") for _ in range(3)]
     bare = [p for p in phrases.COMPARE[name] if "{n}" not in p]
-    out += [Wording("np", f"{who} {random.choice(bare)} {random.choice(['', 'the ', 'their '])}{other}"), Wording("mod", f"with {who} {random.choice(bare)} {other}"), Wording("mod", f"with more {who} than {other}" if name == "GreaterThan" else f"with {who} {random.choice(bare)} {other}")]
+    out += [Wording("np", f"{who} {random.choice(bare)} {_the(random, other)}{other}"), Wording("mod", f"with {who} {random.choice(bare)} {other}"), Wording("mod", f"with more {who} than {other}" if name == "GreaterThan" and not is_place(who) and not is_place(other) else f"with {who} {random.choice(bare)} {other}")]
     if name == "NotEquals":
         out.append(Wording("clause", f"{who} and {other} {random.choice(['do not match', 'differ', 'are different', 'dont match'])}"))
     if name == "Equals":

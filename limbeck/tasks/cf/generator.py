@@ -15,15 +15,18 @@ from limbeck.records import Example, Prompt, content_id
 from limbeck.tasks.cf import phrases
 from limbeck.tasks.cf.conditions import FAMILIES, Wording, WordingError
 from limbeck.tasks.cf.executor import run_rule
-from limbeck.tasks.cf.language import SCALES, Rule, print_rule
-from limbeck.tasks.cf.tables import MadeTable, make_table
+from limbeck.tasks.cf.language import SCALES, Rule, columns_of, print_rule
+from limbeck.tasks.cf.naming import find_cue
+from limbeck.tasks.cf.paraphrase import PERSONS
+from limbeck.tasks.cf.tables import MadeTable, make_table, plural
 
 WEIGHTS = {
-    "compare": 22, "between": 6, "text": 15, "value": 11, "state": 10, "rank": 13, "average": 6, "date": 13, "columns": 4,
+    "compare": 22, "between": 6, "text": 15, "value": 11, "state": 10, "rank": 13, "average": 6, "date": 15, "columns": 4,
     "scale": 8, "group": 11,
 }  # fmt: skip
 TYPO_RATE = 0.06
 TRIES = 12
+SAYINGS = 5  # wordings tried before another rule is drawn
 
 
 def generate_one(seed: int, index: int) -> Example:
@@ -40,15 +43,19 @@ def generate_one(seed: int, index: int) -> Example:
                 continue
             marks = run_rule(rule, made.table)
             if (any(marks) and (not all(marks) or rule.function in SCALES)) or random.random() < 0.03:
-                text, voice = _utter(random, made, wordings)
-                return _example(made, rule, text, family, voice, index)
+                for wording in random.sample(wordings, min(SAYINGS, len(wordings))):
+                    text = _utter(random, made, wording, family)
+                    cue = find_cue(made, rule, text)
+                    if cue:
+                        meta = {"family": family, "voice": wording.shape, "column_by": cue, "index": index}
+                        return _example(made, rule, _roughen(random, text, wording.literals), meta)
 
 
-def _example(made: MadeTable, rule: Rule, text: str, family: str, voice: str, index: int) -> Example:
+def _example(made: MadeTable, rule: Rule, text: str, meta: dict[str, object]) -> Example:
     table = made.table.to_json()
     identity = content_id([text, table])
     prompt = Prompt(id=identity, text=text, context={"table": table})
-    return Example(id=identity, prompt=prompt, gold=(print_rule(rule),), source="generated", meta={"family": family, "voice": voice, "index": index})
+    return Example(id=identity, prompt=prompt, gold=(print_rule(rule),), source="generated", meta=meta)
 
 
 def _group(random: Random, made: MadeTable) -> tuple[Rule, list[Wording]]:
@@ -61,45 +68,79 @@ def _group(random: Random, made: MadeTable) -> tuple[Rule, list[Wording]]:
             rule, wordings = FAMILIES[family](random, made)
         except WordingError:
             continue
-        if rule.function not in SCALES and all(rule.arguments[0] != other.arguments[0] or random.random() < 0.4 for other, _ in parts) and rule not in [r for r, _ in parts]:
+        if rule.function not in SCALES and all(_goes_with(rule, other) for other, _ in parts):
             parts.append((rule, wordings))
         if len(parts) == size:
             break
     if len(parts) < 2:
         raise WordingError
-    shape = random.choice(["clause", "clause", "np", "mod"])
-    texts = []
-    for _, wordings in parts:
-        fitting = [w for w in wordings if w.shape == shape] or [w for w in wordings if w.shape in ("clause", "np", "mod")]
-        if not fitting:
-            raise WordingError
-        texts.append(random.choice(fitting).text)
+    shapes = [s for s in ("clause", "clause", "np", "mod") if all(any(w.shape == s for w in wordings) for _, wordings in parts)]
+    if not shapes:
+        raise WordingError
+    shape = random.choice(shapes)
+    chosen = [random.choice([w for w in wordings if w.shape == shape]) for _, wordings in parts]
+    texts = [w.text for w in chosen]
     if random.random() < 0.62:
-        rule, joins = Rule("AND", tuple(r for r, _ in parts)), [" and ", " and ", " but also ", " and also ", " with ", ", and ", " but "]
+        rule, joins = Rule("AND", tuple(r for r, _ in parts)), [" and ", " and ", " but also ", " and also ", ", and ", " but "]
         if shape == "clause":
             joins = [" and ", " and ", " while ", " but ", " and also ", " AND "]
     else:
         rule, joins = Rule("OR", tuple(r for r, _ in parts)), [" or ", " or ", ", or ", " or else ", " OR ", " or any "]
     joined = texts[0]
     for text in texts[1:]:
-        joined += random.choice(joins) + text
+        joined += random.choice([j for j in joins if j != " or any " or shape == "np"]) + text
     if random.random() < 0.06 and rule.function == "AND":
         joined = "both " + joined
     elif random.random() < 0.08 and rule.function == "OR":
         joined = "either " + joined
-    return rule, [Wording(shape, joined)]
+    return rule, [Wording(shape, joined, tuple(lit for w in chosen for lit in w.literals))]
 
 
-def _utter(random: Random, made: MadeTable, wordings: list[Wording]) -> tuple[str, str]:
-    """A condition's wording set into a request, then roughened."""
-    wording = random.choice(wordings)
-    frame = {
-        "np": phrases.FRAMES, "mod": phrases.ROW_FRAMES, "clause": phrases.CLAUSE_FRAMES, "ticket": phrases.TICKET,
-        "scale": phrases.SCALE_FRAMES, "whole": ["{x}"],
-    }[wording.shape]  # fmt: skip
+_ALL_FRAMES = {
+    "np": phrases.FRAMES, "mod": phrases.ROW_FRAMES, "clause": phrases.CLAUSE_FRAMES, "ticket": phrases.TICKET,
+    "scale": phrases.SCALE_FRAMES, "whole": ["{x}"],
+}  # fmt: skip
+_RELATIVES = ("with", "whose", "that", "who", "having", "without", "lacking", "sharing", "haven't", "has")
+_OPENERS = ("all ", "everything", "everyone", "anything", "the ")
+_MISFITS = (("the the ", "the "), ("which are that ", "that "), ("which are without ", "without "), ("where where ", "where "), ("whose the ", "whose "))
+
+
+def _goes_with(rule: Rule, other: Rule) -> bool:
+    """Two conditions worth joining: on different columns, or the two ends of one range."""
+    if columns_of(rule)[0] != columns_of(other)[0]:
+        return not set(columns_of(rule)) & set(columns_of(other))
+    up, down = ("GreaterThan", "GreaterThanEqual"), ("LessThan", "LessThanEqual")
+    return (rule.function in up and other.function in down) or (rule.function in down and other.function in up)
+
+
+def _frames(wording: Wording, family: str, row: str) -> list[str]:
+    """The request frames that this wording can stand in."""
+    text, frames = wording.text, _ALL_FRAMES[wording.shape]
+    blocked: tuple[str, ...] = ()
+    if wording.shape == "np" and family in ("rank", "state"):
+        blocked = ("all {x}", "any {x}", "every one", "are the {x}", "just the {x}", "where are")
+    elif wording.shape == "np" and text.startswith(_OPENERS):
+        blocked = ("all {x}", "any {x}", "every one", "the {x}", "only {x}")
+    elif wording.shape == "mod":
+        blocked = ("anyone", "everyone", "who is") if row not in PERSONS else ("anything", "items {m}", "entries")
+        blocked += ("are {m}", "is {m}") if text.split()[0] in _RELATIVES else ()
+        blocked += ("every {row}", "each {row}", "any {row}", "anyone", "everyone", "anything") if text.startswith(("that ", "who ")) else ()
+    elif wording.shape == "ticket" and text.startswith(("that ", "with ", "which ", "without ", "where ", "not ")):
+        return ["Apply conditional formatting to cells {f} in range {g}", "Style cells {f} in {g}", "Color values {f} in column {l}", "Highlight cells {f} in column {h} on sheet {s}"]
+    elif wording.shape == "scale":
+        is_verb = text.split()[0] in ("shade", "color", "colour", "make", "grade", "show")
+        if is_verb and not text.startswith(("color scale", "colour scale", "color gradient", "colour gradient")):
+            return ["{x}", "please {x}", "can you {x}", "I want to {x}", "could you {x}", "we should {x}"]
+        blocked = ("a {x}",) if text.split()[0] in ("a", "data", "bars", "icons", "arrows", "traffic") or text.split(" on ")[0].split(" for ")[0].endswith("s") else ()
+    return [f for f in frames if not any(b in f for b in blocked)]
+
+
+def _utter(random: Random, made: MadeTable, wording: Wording, family: str) -> str:
+    """A condition's wording set into a request, neat as yet."""
     row = random.choice(made.rows)
     rows = plural(row)
-    text = random.choice(frame)
+    text = random.choice(_frames(wording, family, row))
+    has_color = "{k}" in text
     letter = chr(65 + random.randrange(8))
     first = random.randint(1, 12)
     filled = {
@@ -111,23 +152,16 @@ def _utter(random: Random, made: MadeTable, wordings: list[Wording]) -> tuple[st
     for slot, value in filled.items():
         text = text.replace(slot, value)
     if wording.shape not in ("ticket", "whole") and random.random() < 0.6:
-        tail = random.choice(phrases.TAILS).replace("{k}", random.choice(phrases.COLORS)).replace("{s}", _sheet(random))
-        text = random.choice(phrases.LEADS) + text.rstrip("?") + tail
-    text = _roughen(random, text, wording.literals)
-    return text, wording.shape
+        tail = random.choice([t for t in phrases.TAILS if not has_color or "{k}" not in t]).replace("{k}", random.choice(phrases.COLORS)).replace("{s}", _sheet(random))
+        is_order = text.split()[0] in phrases.VERBS
+        text = random.choice([lead for lead in phrases.LEADS if is_order or not lead.endswith("wants me to ")]) + text.rstrip("?") + tail
+    for wrong, right in _MISFITS:
+        text = text.replace(wrong, right)
+    return " ".join(text.split())
 
 
 def _sheet(random: Random) -> str:
     return random.choice(["Sheet1", "Sheet 2", "Summary", "Data", "Q1", "Budget", "Report", "North", "Table 5", "Master", "Jan", "Results", "sheet2", "Overview"])
-
-
-def plural(noun: str) -> str:
-    """An English plural, good enough for row names."""
-    if noun == "person":
-        return "people"
-    if noun.endswith("y") and noun[-2] not in "aeiou":
-        return noun[:-1] + "ies"
-    return noun + ("es" if noun.endswith(("s", "x", "ch", "sh")) else "s")
 
 
 def _roughen(random: Random, text: str, literals: tuple[str, ...]) -> str:

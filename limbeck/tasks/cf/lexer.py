@@ -30,6 +30,7 @@ ORDINALS = {
     word: value
     for value, word in enumerate("first second third fourth fifth sixth seventh eighth ninth tenth".split(), 1)
 }
+UNIT_DAYS = {"week": 7, "fortnight": 14, "month": 30, "year": 365}
 SUFFIXES = {"k": 1e3, "thousand": 1e3, "grand": 1e3, "m": 1e6, "mm": 1e6, "million": 1e6, "mil": 1e6, "b": 1e9, "bn": 1e9,
             "billion": 1e9, "hundred": 1e2, "dozen": 12}  # fmt: skip
 
@@ -86,6 +87,7 @@ class Word:
     sort: str  # word, number, date, range, operator, error, other
     value: float | None = None
     period: str | None = None
+    days: float | None = None  # a number followed by weeks, months or years, as days
     is_percent: bool = False
     is_money: bool = False
     is_quoted: bool = False
@@ -110,7 +112,17 @@ def lex(utterance: str, today: date) -> list[Word]:
         elif sort == "number":
             word = _number(match, word)
         words.append(word)
-    return _months(_number_words(words, utterance), today)
+    return _days(_months(_number_words(words, utterance), today))
+
+
+def _days(words: list[Word]) -> list[Word]:
+    """ "2 weeks" also knows that it is 14 days."""
+    out = list(words)
+    for at, word in enumerate(words[:-1]):
+        factor = UNIT_DAYS.get(words[at + 1].text.lower().rstrip("s"))
+        if word.value is not None and factor:
+            out[at] = replace(word, days=word.value * factor)
+    return out
 
 
 def _has(match: re.Match[str], name: str) -> bool:
@@ -140,7 +152,7 @@ def _period(match: re.Match[str], today: date) -> str | None:
 def _number(match: re.Match[str], word: Word) -> Word:
     value = float(match.group("num").replace(",", "").rstrip("."))
     suffix = (match.group("suffix") or match.group("word") or "").lower()
-    value *= SUFFIXES.get(suffix, 1.0)
+    value = round(value * SUFFIXES.get(suffix, 1.0), 9)
     if match.group("sign") in ("-", "−") or match.group("sign2"):
         value = -value
     is_ordinal = bool(re.search(r"(st|nd|rd|th)\+?$", match.group(), re.IGNORECASE))

@@ -47,6 +47,10 @@ def number_text(random: Random, value: float, column: Made) -> str:
     roll = random.random()
     if value == int(value):
         whole = int(value)
+        if whole == 12 and roll < 0.04:
+            return "a dozen"
+        if 1100 <= whole <= 9900 and whole % 100 == 0 and whole % 1000 and roll < 0.04:
+            return f"{words_for(whole // 100)} hundred"
         if 0 <= whole < 100 and roll < 0.12:
             return words_for(whole)
         if whole >= 1000 and whole % 100 == 0 and roll < 0.28:

@@ -121,7 +121,7 @@ def _maker(random: Random, column: Made, today: date, words: dict[str, list[str]
         return _number_maker(random, spec)
     if kind == "date":
         style = random.choice(["iso", "iso", "iso", "us", "named"])
-        spread = random.choice([20, 60, 400, 900])
+        spread = random.choice([2, 8, 20, 60, 400, 900])
         return lambda: _date_text(today + timedelta(random.randint(-spread, spread // 2 if "past" not in spec.extra else spread)), style)
     if kind in ("category", "code"):
         values = random.sample(spec.values, min(len(spec.values), random.randint(2, 7)))
@@ -176,3 +176,12 @@ def _date_text(day: date, style: str) -> str:
     if style == "us":
         return f"{day.month}/{day.day}/{day.year}"
     return day.isoformat() if style == "iso" else f"{day.day} {day:%b} {day.year}"
+
+
+def plural(noun: str) -> str:
+    """An English plural, good enough for row names."""
+    if noun in ("person", "staff member"):
+        return {"person": "people"}.get(noun, "staff")
+    if noun.endswith("y") and noun[-2] not in "aeiou":
+        return noun[:-1] + "ies"
+    return noun + ("es" if noun.endswith(("s", "x", "ch", "sh")) else "s")
