@@ -10,7 +10,7 @@ from importlib import resources
 from limbeck.errors import LimbeckError
 from limbeck.records import Answer, Candidate, Check, Example, Prompt, Verdict
 from limbeck.tasks.cf import official
-from limbeck.tasks.cf.executor import run_rule
+from limbeck.tasks.cf.executor import cells_of, run_rule
 from limbeck.tasks.cf.generator import generate_one
 from limbeck.tasks.cf.language import SCALES, Rule, RuleError, parse, print_rule
 from limbeck.tasks.cf.reading import describe_table
@@ -79,6 +79,13 @@ class CFTask:
             execution.append(float(marks is not None and marks in wanted))
             exact.append(float(text.lower() in printed))
         return Verdict(status="scored", measures={"execution": tuple(execution), "exact": tuple(exact), "valid": tuple(valid)})
+
+    def marked_cells(self, prompt: Prompt, text: str, column: int | None = None) -> list[list[int]]:
+        """The cells a rule marks, as [row, column] from 0; none where it is no rule or does not run."""
+        try:
+            return cells_of(parse(text), _table(prompt), column)
+        except (RuleError, OverflowError):
+            return []
 
 
 def _run(text: str, table: Table) -> tuple[tuple[bool, ...] | None, str]:

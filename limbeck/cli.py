@@ -1,0 +1,222 @@
+"""The verbs. Each imports what it needs when it is called: `limbeck --help` must answer at once."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from limbeck import __version__
+from limbeck.errors import LimbeckError
+
+app = typer.Typer(name="limbeck", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None, help="Distil a big language model into a small expert, and prove how small it can be.")
+data_app = typer.Typer(no_args_is_help=True, help="Pinned sources: licence, size, checksum.")
+app.add_typer(data_app, name="data")
+
+Setting = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="change one key of the recipe; may be repeated")]
+Out = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="the run folder; runs/NAME unless said")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="no progress")]
+Json = Annotated[bool, typer.Option("--json", help="one JSON document on standard output, nothing else there")]
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run a command; errors a user can mend are three lines and exit code 2."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in given
+    given = [a for a in given if a != "--debug"]
+    try:
+        app(given, standalone_mode=False)
+    except LimbeckError as problem:
+        if debug:
+            raise
+        _complain(str(problem))
+        sys.exit(2)
+    except (KeyboardInterrupt, typer.Abort):
+        sys.stderr.write("interrupted; run the same command again to go on\n")
+        sys.exit(130)
+    except typer.Exit as leaving:
+        sys.exit(leaving.exit_code)
+    except Exception as problem:
+        if hasattr(problem, "format_message") and hasattr(problem, "exit_code"):  # wrong usage, as the argument parser sees it
+            context = getattr(problem, "ctx", None)
+            _complain(str(LimbeckError(problem.format_message(), context.command_path if context else "limbeck", "see --help")))
+            sys.exit(2)
+        if isinstance(problem, OSError) and not debug:
+            from limbeck.run import disk_error
+
+            _complain(str(disk_error(problem, Path(problem.filename or "."))))
+            sys.exit(2)
+        raise
+
+
+def _complain(text: str) -> None:
+    sys.stderr.write(f"error: {text}\n")
+
+
+@app.callback(invoke_without_command=True)
+def root(version: Annotated[bool, typer.Option("--version", help="print the version")] = False) -> None:
+    """limbeck distils a big language model into a small expert."""
+    if version:
+        sys.stdout.write(f"limbeck {__version__}\n")
+        raise typer.Exit
+
+
+def _make(recipe: str, out: Path | None, settings: list[str] | None, quiet: bool, until: str) -> tuple[Any, Path, dict[str, Any]]:
+    from limbeck.recipe.load import load_recipe
+
+    run = Path(recipe)
+    if out is None and (run / "run.json").exists():  # RUN_OR_RECIPE: a run folder carries its own recipe
+        recipe, out = str(run / "recipe.toml"), run
+    loaded = load_recipe(recipe, settings or ())
+    folder = out or Path("runs") / loaded.recipe.name
+    _threads()
+    from limbeck.make import make
+    from limbeck.progress import Progress
+
+    with Progress(quiet) as progress:
+        results = make(loaded, folder, progress.tell, until)
+    return loaded, folder, results
+
+
+def _threads() -> None:
+    """As many threads as cores we may use: two a core can be many times slower."""
+    import torch
+
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", cores)))
+
+
+@app.command()
+def make(recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="a packaged name or a TOML file")], out: Out = None, set_: Setting = None, quiet: Quiet = False, as_json: Json = False) -> None:
+    """The whole line: distil, train, examine, report."""
+    began = time.perf_counter()
+    loaded, folder, results = _make(recipe, out, set_, quiet or as_json, "report")
+    if as_json:
+        sys.stdout.write(json.dumps({"run": str(folder), "report": str(folder / "report" / "index.html"), "results": results}) + "\n")
+        return
+    from limbeck.report.tables import print_results
+
+    print_results(results)
+    sys.stdout.write(f"\nreport  {folder / 'report' / 'index.html'}\nexpert  {folder / 'expert'}\ntook    {time.perf_counter() - began:.0f} s\n")
+    if loaded.recipe.task == "cf":
+        sys.stdout.write(f'\ntry it  limbeck ask {folder} --table sales.xlsx "highlight the top 10 % of sales" -k 5\n')
+
+
+@app.command()
+def distill(recipe: Annotated[str, typer.Argument(metavar="RUN_OR_RECIPE")], out: Out = None, set_: Setting = None, quiet: Quiet = False) -> None:
+    """One step of the line: the teacher's answers become a dataset."""
+    _, folder, _ = _make(recipe, out, set_, quiet, "distill")
+    sys.stdout.write((folder / "distill" / "README.md").read_text(encoding="utf-8"))
+
+
+@app.command()
+def train(recipe: Annotated[str, typer.Argument(metavar="RUN_OR_RECIPE")], out: Out = None, set_: Setting = None, quiet: Quiet = False) -> None:
+    """The line as far as trained students."""
+    _, folder, _ = _make(recipe, out, set_, quiet, "train")
+    sys.stdout.write(f"expert  {folder / 'expert'}\n")
+
+
+@app.command()
+def report(recipe: Annotated[str, typer.Argument(metavar="RUN_OR_RECIPE")], out: Out = None, set_: Setting = None, quiet: Quiet = False) -> None:
+    """The line to its end; what is done is kept, and the page is written anew."""
+    _, folder, _ = _make(recipe, out, set_, quiet, "report")
+    sys.stdout.write(f"report  {folder / 'report' / 'index.html'}\n")
+
+
+@app.command()
+def ask(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="builtin:cf, a run folder, or an expert's folder")],
+    text: Annotated[str, typer.Argument(metavar="TEXT", help="the request, in English")],
+    k: Annotated[int, typer.Option("-k", min=1, max=50, help="ranked answers")] = 5,
+    table: Annotated[Path | None, typer.Option("--table", help="a .csv or .xlsx file")] = None,
+    sheet: Annotated[str | None, typer.Option("--sheet", help="the sheet of a workbook; the first unless said")] = None,
+    today: Annotated[str | None, typer.Option("--today", metavar="YYYY-MM-DD", help="the day that counts as today")] = None,
+    column: Annotated[int | None, typer.Option("--column", min=0, help="report cells of this column instead of the one the rule reads first")] = None,
+    write: Annotated[Path | None, typer.Option("--write", metavar="FILE.xlsx", help="write the workbook with the best rule as a conditional format")] = None,
+    as_json: Json = False,
+) -> None:
+    """Ranked answers, with the cells they mark."""
+    from limbeck.asking import ask_rule
+
+    ask_rule(model, text, k=k, path=table, sheet=sheet, today=today, column=column, write=write, as_json=as_json)
+
+
+@app.command()
+def evaluate(
+    task: Annotated[str, typer.Option("--task")], model: Annotated[str, typer.Option("--model")],
+    split: Annotated[str, typer.Option("--split", help="which examples")] = "people-dev",
+    limit: Annotated[int, typer.Option("--limit", min=0, help="at most so many; 0 is all")] = 0,
+    k: Annotated[int, typer.Option("-k", min=1, max=50)] = 5,
+    out: Out = None, as_json: Json = False, quiet: Quiet = False,
+) -> None:  # fmt: skip
+    """Examine any model on a task."""
+    from limbeck import resolve
+    from limbeck.evaluate.examine import examine
+    from limbeck.progress import Progress
+    from limbeck.run import write_atomically
+
+    job = resolve.get_task(task)
+    examples = job.examples(split, limit or None)
+    _threads()
+    answerer = resolve.get_answerer(model, job)
+    with Progress(quiet or as_json) as progress:
+        result = examine(job, answerer, examples, split=split, k=k, progress=lambda a, b: progress.tell("evaluate", {"answerer": model, "split": split, "done": a, "of": b}))
+    if out:
+        write_atomically(out / f"{split}.json", json.dumps(result, indent=1).encode())
+    if as_json:
+        sys.stdout.write(json.dumps(result) + "\n")
+        return
+    from limbeck.report.tables import print_scores
+
+    print_scores(result)
+
+
+@app.command()
+def compare(first: Annotated[Path, typer.Argument(metavar="RESULT")], others: Annotated[list[Path], typer.Argument(metavar="RESULT...")], as_json: Json = False) -> None:
+    """Results on the same examples, paired, with intervals."""
+    from limbeck.evaluate.compare import compare as compare_two
+
+    def load(path: Path) -> Any:
+        try:
+            found = json.loads(path.read_text(encoding="utf-8"))
+            return found if found["trials"] is not None else found
+        except (OSError, ValueError, KeyError, TypeError) as problem:
+            raise LimbeckError("this is no result", str(path), "name files written by `limbeck evaluate --out` or under a run's evaluate/") from problem
+
+    base = load(first)
+    rows = [compare_two(base, load(path), rank) for path in others for rank in (1, 5)]
+    if as_json:
+        sys.stdout.write(json.dumps({"comparisons": rows}) + "\n")
+        return
+    from limbeck.report.tables import print_comparisons
+
+    print_comparisons(rows)
+
+
+@data_app.command("list")
+def data_list(as_json: Json = False) -> None:
+    """Sources that limbeck knows, with licence and checksum."""
+    from limbeck.tasks.cf.official import SOURCE
+
+    sources = {"cf-official": SOURCE}
+    if as_json:
+        sys.stdout.write(json.dumps(sources) + "\n")
+        return
+    for name, source in sources.items():
+        sys.stdout.write(f"{name}\n" + "".join(f"  {key:<11} {value}\n" for key, value in source.items()))
+
+
+@data_app.command("get")
+def data_get(name: str) -> None:
+    """Check a source that LIMBECK_DATA holds."""
+    if name != "cf-official":
+        raise LimbeckError(f"there is no source {name!r}", "data get", "known: cf-official")
+    from limbeck.tasks.cf.official import load_official
+
+    examples, dropped = load_official()
+    sys.stdout.write(f"{name}: {len(examples)} usable rows; dropped {dropped}\n")

@@ -1,0 +1,213 @@
+"""The whole line on one screen: distil, train each arm and seed, examine everybody, report."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from limbeck import resolve
+from limbeck.errors import LimbeckError
+from limbeck.recipe.load import dump_toml, with_arm
+from limbeck.recipe.schema import Recipe, StudentSection, TrainSection
+from limbeck.records import Example, Prompt
+from limbeck.run import Run, Step, hash_file, open_run, write_atomically
+
+Tell = Callable[[str, dict[str, Any]], None]
+MAIN = "student"
+
+
+@dataclass(frozen=True, slots=True)
+class Arm:
+    """One student to train: which variation, which seed."""
+
+    name: str
+    seed: int
+    student: StudentSection
+    train: TrainSection
+
+    @property
+    def folder(self) -> str:
+        return f"{self.name}-s{self.seed}"
+
+
+def arms_of(recipe: Recipe) -> list[Arm]:
+    """The main student and each arm, once a seed."""
+    out = [Arm(MAIN, seed, recipe.student, recipe.train) for seed in recipe.recipe.seeds]
+    for arm in recipe.arm:
+        student, train = with_arm(recipe, arm)
+        out += [Arm(arm.name, seed, student, train) for seed in recipe.recipe.seeds]
+    return out
+
+
+def make(recipe: Recipe, out: Path, tell: Tell, until: str = "report") -> dict[str, Any]:
+    """Run the line in a folder, skipping what is done; returns the results document. `until` names the last step."""
+    task, codec = resolve.get_task(recipe.recipe.task), resolve.get_codec(recipe.recipe.task)
+    for arm in arms_of(recipe):
+        check_memory(arm, codec)
+    with open_run(out, dump_toml(recipe), recipe.recipe.seed) as run:
+        dataset = _distill(run, recipe, task, codec, tell)
+        if until == "distill":
+            return {}
+        for arm in arms_of(recipe):
+            _train(run, recipe, arm, dataset, codec, tell)
+        _choose(run, recipe)
+        if until == "train":
+            return {}
+        results = _evaluate(run, recipe, task, dataset, tell)
+        from limbeck.report.page import write_report
+
+        _write_card(run, recipe, results)
+        page = write_report(run.path, recipe.report)
+        tell("report", {"path": str(page)})
+        return results
+
+
+def check_memory(arm: Arm, codec: Any) -> None:
+    """Refuse before starting what cannot fit: weights, gradients, two moments and the mean, and a batch's activations."""
+    from limbeck.models.expert import estimate_parameters
+
+    tokens = arm.train.batch * 120
+    layers = arm.student.encoder_layers + arm.student.decoder_layers + arm.student.denoiser_layers
+    needed = estimate_parameters(arm.student, codec) * 24 + tokens * arm.student.width * layers * 80 + arm.train.batch * layers * arm.student.heads * 120 * 120 * 8
+    there = _memory_bytes()
+    if needed > 0.9 * there:
+        raise LimbeckError(f"this student needs about {needed / 1e9:.1f} GB to train; the machine has {there / 1e9:.1f} GB", f"arm {arm.name!r}", "lower student.width, the layers, student.buckets or train.batch")
+
+
+def _memory_bytes() -> float:
+    info = Path("/proc/meminfo")
+    if info.exists():
+        return next(float(line.split()[1]) * 1024 for line in info.read_text().splitlines() if line.startswith("MemTotal"))
+    return 8e9
+
+
+def _ready(step: Step, tell: Tell) -> bool:
+    done, why = step.state
+    tell("skip" if done else "step", {"name": step.name, "why": why})
+    if not done:
+        step.begin()
+    return done
+
+
+def forbidden_texts(task: Any, recipe: Recipe) -> list[str]:
+    """Every text that must not be trained on: all examined splits but the generated one, and people's sets always."""
+    out: list[str] = []
+    for split in dict.fromkeys(("people-dev", "people-test", *recipe.evaluate.splits)):
+        if split != "generated":
+            out += [e.prompt.text for e in task.examples(split)]
+    return out
+
+
+def _distill(run: Run, recipe: Recipe, task: Any, codec: Any, tell: Tell) -> Path:
+    from limbeck.distill.stage import distill
+
+    model = recipe.teacher.model
+    weights = hash_file(resolve.expert_folder(model) / "model.safetensors") if model != "generator" else "generator"
+    inputs = {"teacher": weights, "task": [task.name, task.version], "splits": sorted(s for s in recipe.evaluate.splits if s != "generated")}
+    step = run.step("distill", recipe.distill.model_dump(), inputs)
+    if not _ready(step, tell):
+        teacher = None if model == "generator" else resolve.get_expert(model, task, name=model)
+        distill(task, teacher, codec, recipe.distill, step, forbidden_texts(task, recipe), lambda r: tell("distill", r))
+        step.finish()
+    return step.path
+
+
+def _train(run: Run, recipe: Recipe, arm: Arm, dataset: Path, codec: Any, tell: Tell) -> Path:
+    inputs = {"dataset": hash_file(dataset / "data.jsonl.gz"), "arm_seed": arm.seed}
+    step = run.step(f"train/{arm.folder}", {"student": arm.student.model_dump(), "train": arm.train.model_dump()}, inputs)
+    if not _ready(step, tell):
+        from limbeck.train.fit import train
+
+        train(dataset, arm.student, arm.train, codec, step, lambda r: tell("train", {"arm": arm.folder, **r}))
+        step.finish()
+        (step.path / "checkpoint.safetensors").unlink(missing_ok=True)
+    return step.path / "expert"
+
+
+def _choose(run: Run, recipe: Recipe) -> None:
+    """The run's expert is the main student of the first seed, chosen before any score is seen."""
+    source = run.path / "train" / f"{MAIN}-s{recipe.recipe.seeds[0]}" / "expert"
+    target = run.path / "expert"
+    if not (target / "config.json").exists() or hash_file(target / "model.safetensors") != hash_file(source / "model.safetensors"):
+        fresh = run.path / ".expert.new"
+        shutil.rmtree(fresh, ignore_errors=True)
+        shutil.copytree(source, fresh)
+        shutil.rmtree(target, ignore_errors=True)
+        fresh.rename(target)
+
+
+def _examples(task: Any, split: str, dataset: Path, limit: int) -> list[Example]:
+    if split != "generated":
+        return task.examples(split, limit or None)
+    from limbeck.train.encoded import read_lines
+
+    out = []
+    for record in read_lines(dataset / "held_out.jsonl.gz"):
+        prompt = Prompt(id=record["id"], text=record["text"], context=record["context"])
+        out.append(Example(id=record["id"], prompt=prompt, gold=(record["answer"],), source="generated", meta=record["meta"]))
+    return out[:limit] if limit else out
+
+
+def _trained_on(dataset: Path) -> list[Example]:
+    from limbeck.train.encoded import read_lines
+
+    records = read_lines(dataset / "data.jsonl.gz")
+    return [Example(id=r["id"], prompt=Prompt(id=r["id"], text=r["text"], context=r["context"]), gold=(r["answer"],)) for r in records]
+
+
+def _evaluate(run: Run, recipe: Recipe, task: Any, dataset: Path, tell: Tell) -> dict[str, Any]:
+    """Everybody on every split; each answerer is a step of its own, so that a killed run asks nobody twice."""
+    from limbeck.evaluate.summary import summarise
+
+    found: dict[str, dict[str, Any]] = {}
+    seen: list[Example] = []
+    makers: dict[str, Any] = {}
+    if recipe.teacher.model != "generator":
+        makers["teacher"] = (recipe.teacher.model, lambda: resolve.get_expert(recipe.teacher.model, task, name="teacher"))
+    for arm in arms_of(recipe):
+        path = run.path / "train" / arm.folder
+        makers[arm.folder] = (hash_file(path / "expert" / "model.safetensors"), lambda path=path, arm=arm: resolve.get_expert(str(path / "expert"), task, name=arm.folder))
+    for name in recipe.evaluate.baselines:
+        makers[name] = (hash_file(dataset / "data.jsonl.gz"), lambda name=name: resolve.get_baseline(name, seen or seen.extend(_trained_on(dataset)) or seen))
+    for name, (identity, maker) in makers.items():
+        inputs = {"answerer": identity, "task": [task.name, task.version], "dataset": hash_file(dataset / "held_out.jsonl.gz")}
+        found[name] = _examine(run, recipe, task, dataset, name, inputs, maker, tell)
+    results = summarise(recipe.recipe.name, found, [a.folder for a in arms_of(recipe)], recipe.evaluate.splits)
+    write_atomically(run.path / "results.json", json.dumps(results, indent=1).encode())
+    return results
+
+
+def _examine(run: Run, recipe: Recipe, task: Any, dataset: Path, name: str, inputs: dict[str, Any], maker: Any, tell: Tell) -> dict[str, Any]:
+    from limbeck.evaluate.examine import examine
+
+    step = run.step(f"evaluate/{name}", recipe.evaluate.model_dump(exclude={"baselines"}), inputs)
+    if not _ready(step, tell):
+        answerer = maker()
+        for split in recipe.evaluate.splits:
+            examples = _examples(task, split, dataset, recipe.evaluate.limit)
+            result = examine(task, answerer, examples, split=split, k=recipe.evaluate.k, progress=lambda a, b, s=split: tell("evaluate", {"answerer": name, "split": s, "done": a, "of": b}))
+            _show_tables(task, examples, result, recipe.report.examples)
+            step.write_json(f"{split}.json", result)
+        step.finish()
+    return {split: json.loads((step.path / f"{split}.json").read_text(encoding="utf-8")) for split in recipe.evaluate.splits}
+
+
+def _show_tables(task: Any, examples: list[Example], result: dict[str, Any], count: int) -> None:
+    """Tables and marked cells for the first examples, so that the report can draw them."""
+    marked = getattr(task, "marked_cells", None)
+    if marked is None:
+        return
+    for example, trial in list(zip(examples, result["trials"], strict=True))[:count]:
+        trial["table"] = example.prompt.context["table"]
+        trial["gold_cells"] = marked(example.prompt, example.gold[0])
+        trial["answer_cells"] = marked(example.prompt, trial["candidates"][0]) if trial["candidates"] else []
+
+
+def _write_card(run: Run, recipe: Recipe, results: dict[str, Any]) -> None:
+    from limbeck.report.card import write_card
+
+    write_card(run.path / "expert", {"recipe": recipe.model_dump(), "results": results})

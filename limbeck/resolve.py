@@ -1,0 +1,99 @@
+"""Names in a recipe or on the command line become objects: one literal dict a kind; plugins enter through entry points."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Sequence
+from importlib import import_module, metadata, resources
+from pathlib import Path
+from typing import Any
+
+from limbeck.errors import LimbeckError
+from limbeck.records import Candidate, Example, Prompt
+from limbeck.task import Task
+
+TASKS = {"cf": "limbeck.tasks.cf.task:CFTask"}
+CODECS = {"cf": "limbeck.tasks.cf.codec:CFCodec"}
+BASELINES = {"nearest": "limbeck.tasks.cf.baselines:NearestNeighbour", "majority": "limbeck.tasks.cf.baselines:Majority"}
+BUILTINS = {"cf": "cf"}  # name: the task it serves; weights in limbeck/experts/NAME
+# Nats a candidate loses for marking nothing or everything: demoted, not forbidden (3 helped in a trial, refusing did not).
+DEMOTED = 3.0
+
+
+def _load(path: str) -> Any:
+    module, name = path.split(":")
+    return getattr(import_module(module), name)
+
+
+def get_task(name: str) -> Task:
+    """The task called `name`, ours or a plugin's."""
+    if name in TASKS:
+        return _load(TASKS[name])()
+    for entry in metadata.entry_points(group="limbeck.tasks"):
+        if entry.name == name:
+            return entry.load()()
+    raise _unknown("task", name, TASKS)
+
+
+def get_codec(task: str) -> Any:
+    """The codec of a task."""
+    if task not in CODECS:
+        raise _unknown("codec for task", task, CODECS)
+    return _load(CODECS[task])()
+
+
+def _unknown(kind: str, name: str, known: Any) -> LimbeckError:
+    near = difflib.get_close_matches(name, known, 1)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    return LimbeckError(f"there is no {kind} called {name!r}", kind, f"{hint}known: {', '.join(known)}")
+
+
+def get_adjust(task: Task) -> Callable[[Prompt, str], float]:
+    """What a candidate's score loses when the task's verifier refuses it."""
+    return lambda prompt, text: 0.0 if task.verify(prompt, Candidate(text=text)).ok else -DEMOTED
+
+
+def builtin_folder(name: str) -> Path:
+    """Where the weights of a builtin expert lie."""
+    if name not in BUILTINS:
+        raise _unknown("builtin", name, BUILTINS)
+    return Path(str(resources.files("limbeck") / "experts" / name))
+
+
+def expert_folder(model: str) -> Path:
+    """The folder a MODEL string names: a builtin's, a run's expert, or an expert itself."""
+    if model.startswith("builtin:"):
+        return builtin_folder(model.removeprefix("builtin:"))
+    path = Path(model)
+    if (path / "expert" / "config.json").exists():
+        return path / "expert"
+    if (path / "run.json").exists() and not (path / "config.json").exists():
+        raise LimbeckError("this run has no expert yet", model, f"finish it: limbeck make {path / 'recipe.toml'} --out {path}")
+    if not path.exists():
+        kinds = "builtin:NAME, a run folder, an expert's folder, baseline:NAME"
+        raise LimbeckError(f"there is no model {model!r}", "MODEL", f"name one of: {kinds}")
+    return path
+
+
+def get_expert(model: str, task: Task, name: str | None = None) -> Any:
+    """The expert a MODEL string names, ready to answer."""
+    from limbeck.models.expert import load_expert
+
+    return load_expert(expert_folder(model), get_codec(task.name), name=name or model, adjust=get_adjust(task))
+
+
+def get_baseline(name: str, examples: Sequence[Example]) -> Any:
+    """A baseline that has seen these examples."""
+    if name not in BASELINES:
+        raise _unknown("baseline", name, BASELINES)
+    return _load(BASELINES[name]).from_examples(examples)
+
+
+def get_answerer(model: str, task: Task) -> Any:
+    """Any MODEL. A baseline asked for by itself learns from 20,000 generated examples."""
+    if model.startswith("baseline:"):
+        return get_baseline(model.removeprefix("baseline:"), list(task.generate(1, 20_000)))
+    for prefix in ("openai:", "hf:", "panel:"):
+        if model.startswith(prefix):
+            raise LimbeckError(f"models by {prefix!r} cannot be asked yet", model, "use builtin:NAME, baseline:NAME, or the path of a run or expert")
+    return get_expert(model, task)
