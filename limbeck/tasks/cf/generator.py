@@ -13,6 +13,7 @@ from random import Random
 
 from limbeck.records import Example, Prompt, content_id
 from limbeck.tasks.cf import phrases
+from limbeck.tasks.cf.compounds import COMPOUNDS
 from limbeck.tasks.cf.conditions import FAMILIES, Wording, WordingError
 from limbeck.tasks.cf.executor import run_rule
 from limbeck.tasks.cf.language import SCALES, Rule, columns_of, print_rule
@@ -22,7 +23,7 @@ from limbeck.tasks.cf.tables import MadeTable, make_table, plural
 
 WEIGHTS = {
     "compare": 22, "between": 6, "text": 15, "value": 11, "state": 10, "rank": 13, "average": 6, "date": 15, "columns": 4,
-    "scale": 8, "group": 11,
+    "scale": 8, "group": 9, "compound": 7, "two_texts": 3, "either": 4, "possessive": 4,
 }  # fmt: skip
 TYPO_RATE = 0.06
 TRIES = 12
@@ -38,7 +39,7 @@ def generate_one(seed: int, index: int) -> Example:
         for _ in range(TRIES):
             made = make_table(random)
             try:
-                rule, wordings = _group(random, made) if family == "group" else FAMILIES[family](random, made)
+                rule, wordings = _group(random, made) if family == "group" else (FAMILIES | COMPOUNDS)[family](random, made)
             except WordingError:
                 continue
             marks = run_rule(rule, made.table)
@@ -65,7 +66,7 @@ def _group(random: Random, made: MadeTable) -> tuple[Rule, list[Wording]]:
     for _ in range(40):
         family = random.choices(["compare", "value", "text", "date", "state", "between", "columns", "average"], [38, 28, 8, 10, 6, 4, 3, 3])[0]
         try:
-            rule, wordings = FAMILIES[family](random, made)
+            rule, wordings = (FAMILIES | COMPOUNDS)[family](random, made)
         except WordingError:
             continue
         if rule.function not in SCALES and all(_goes_with(rule, other) for other, _ in parts):

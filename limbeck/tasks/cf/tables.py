@@ -123,6 +123,10 @@ def _maker(random: Random, column: Made, today: date, words: dict[str, list[str]
         style = random.choice(["iso", "iso", "iso", "us", "named"])
         spread = random.choice([2, 8, 20, 60, 400, 900])
         return lambda: _date_text(today + timedelta(random.randint(-spread, spread // 2 if "past" not in spec.extra else spread)), style)
+    if kind == "category" and random.random() < 0.22:  # texts that the lexicon does not know
+        pool = random.choice([words["first"], words["last"], words["company"], words["product"], words["month_item"], words["wild"]])
+        wild = random.sample(pool, random.randint(3, 6))
+        return lambda: random.choice(wild)
     if kind in ("category", "code"):
         values = random.sample(spec.values, min(len(spec.values), random.randint(2, 7)))
         shout = random.random()
