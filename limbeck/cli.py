@@ -99,7 +99,7 @@ def make(recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="a package
     if as_json:
         sys.stdout.write(json.dumps({"run": str(folder), "report": str(folder / "report" / "index.html"), "results": results}) + "\n")
         return
-    from limbeck.report.tables import print_results
+    from limbeck.report.printing import print_results
 
     print_results(results)
     sys.stdout.write(f"\nreport  {folder / 'report' / 'index.html'}\nexpert  {folder / 'expert'}\ntook    {time.perf_counter() - began:.0f} s\n")
@@ -171,7 +171,7 @@ def evaluate(
     if as_json:
         sys.stdout.write(json.dumps(result) + "\n")
         return
-    from limbeck.report.tables import print_scores
+    from limbeck.report.printing import print_scores
 
     print_scores(result)
 
@@ -193,7 +193,7 @@ def compare(first: Annotated[Path, typer.Argument(metavar="RESULT")], others: An
     if as_json:
         sys.stdout.write(json.dumps({"comparisons": rows}) + "\n")
         return
-    from limbeck.report.tables import print_comparisons
+    from limbeck.report.printing import print_comparisons
 
     print_comparisons(rows)
 

@@ -1,0 +1,1 @@
+"""What a reader sees: tables in the terminal, one page, a model card."""

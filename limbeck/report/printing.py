@@ -1,0 +1,69 @@
+"""Results as tables of at most 100 columns in a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+COSTS_NOTHING = ("nearest", "majority")
+
+
+def _rate(scores: Sequence[dict[str, Any]], name: str) -> str:
+    found = next((s for s in scores if s["name"] == name), None)
+    if found is None or found["value"] is None:
+        return "-"
+    if found["low"] is None:
+        return f"{found['value']:.2f}"
+    return f"{100 * found['value']:.1f} [{100 * found['low']:.0f}-{100 * found['high']:.0f}]"
+
+
+def print_results(results: dict[str, Any]) -> None:
+    """Everybody on every split, then what the student retains of its teacher."""
+    console = Console(width=100)
+    for split in results["splits"]:
+        rows = [r for r in results["scores"] if r["split"] == split]
+        table = Table(title=f"{split}, n = {rows[0]['n']}: execution match in % [95 %]", title_justify="left")
+        for heading in ("answerer", "parameters", "top-1", "top-3", "top-5", "valid %", "missing", "ms/answer"):
+            table.add_column(heading, justify="left" if heading == "answerer" else "right")
+        for row in rows:
+            missing = row["n"] - row["statuses"].get("scored", 0)
+            name = row["answerer"] + (" *" if row["answerer"] in COSTS_NOTHING else "")
+            valid = next((s["value"] for s in row["scores"] if s["name"] == "valid"), None)
+            shown = "-" if valid is None else f"{100 * valid:.1f}"
+            table.add_row(name, f"{row['parameters']:,}" if row["parameters"] else "0", *(_rate(row["scores"], f"top-{k}") for k in (1, 3, 5)), shown, str(missing), f"{1000 * row['cpu_seconds_per_answer']:.1f}")
+        console.print(table)
+    console.print("* costs nothing", highlight=False)
+    _print_headline(console, results.get("headline", {}))
+    print_comparisons([c for c in results["comparisons"] if c["measure"] == "top-1"], console)
+
+
+def _print_headline(console: Console, headline: dict[str, Any]) -> None:
+    for split, (value, low, high, n) in headline.get("retention", {}).items():
+        console.print(f"retains {100 * value:.1f} % [{100 * low:.1f}-{100 * high:.1f}] of the teacher's top-1 on {split} (n = {n})", highlight=False)
+    if headline:
+        console.print(f"{headline['size_ratio']:.1f} times smaller, {headline['speed_ratio']:.1f} times faster (CPU time an answer)", highlight=False)
+
+
+def print_comparisons(rows: Sequence[dict[str, Any]], console: Console | None = None) -> None:
+    """Paired differences in points."""
+    table = Table(title="paired differences in points [95 %]", title_justify="left")
+    for heading in ("split", "measure", "a", "b", "a - b", "interval", "n"):
+        table.add_column(heading)
+    for row in rows:
+        interval = f"{100 * row['difference_low']:+.1f} to {100 * row['difference_high']:+.1f}"
+        table.add_row(row["split"], row["measure"], row["a"], row["b"], f"{100 * row['difference']:+.1f}", interval, str(row["n"]))
+    (console or Console(width=100)).print(table)
+
+
+def print_scores(result: dict[str, Any]) -> None:
+    """One examination."""
+    console = Console(width=100)
+    table = Table(title=f"{result['answerer']} on {result['task']}/{result['split']}, n = {result['n']}, {result['statuses']}", title_justify="left")
+    for heading in ("score", "value [95 %]", "n", "missing"):
+        table.add_column(heading)
+    for score in result["scores"]:
+        table.add_row(score["name"], _rate([score], score["name"]), str(score["n"]), str(score["missing"]))
+    console.print(table)
