@@ -87,8 +87,9 @@ def _threads() -> None:
     """As many threads as cores we may use: two a core can be many times slower."""
     import torch
 
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", cores)))
+    from limbeck.resolve import count_cores
+
+    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS") or count_cores()))
 
 
 @app.command()

@@ -110,7 +110,7 @@ def _distill(run: Run, recipe: Recipe, task: Any, codec: Any, tell: Tell) -> Pat
     inputs = {"teacher": weights, "task": [task.name, task.version], "splits": sorted(s for s in recipe.evaluate.splits if s != "generated")}
     step = run.step("distill", recipe.distill.model_dump(), inputs)
     if not _ready(step, tell):
-        teacher = None if model == "generator" else resolve.get_expert(model, task, name=model)
+        teacher = None if model == "generator" else resolve.get_teacher_pool(model, task.name)
         distill(task, teacher, codec, recipe.distill, step, forbidden_texts(task, recipe), lambda r: tell("distill", r))
         step.finish()
     return step.path

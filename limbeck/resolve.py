@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import os
 from collections.abc import Callable, Sequence
+from functools import partial
 from importlib import import_module, metadata, resources
 from pathlib import Path
 from typing import Any
@@ -97,3 +99,21 @@ def get_answerer(model: str, task: Task) -> Any:
         if model.startswith(prefix):
             raise LimbeckError(f"models by {prefix!r} cannot be asked yet", model, "use builtin:NAME, baseline:NAME, or the path of a run or expert")
     return get_expert(model, task)
+
+
+def _teacher(model: str, task: str) -> Any:
+    return get_expert(model, get_task(task), name=model)
+
+
+def get_teacher_pool(model: str, task: str) -> Any:
+    """A teacher in as many processes as there are cores."""
+    from limbeck.models.expert import read_config
+    from limbeck.teachers.pool import TeacherPool
+
+    folder = expert_folder(model)
+    return TeacherPool(model, read_config(folder)["parameters"], partial(_teacher, model, task), count_cores())
+
+
+def count_cores() -> int:
+    """The cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

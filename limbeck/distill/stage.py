@@ -9,8 +9,9 @@ from __future__ import annotations
 import gzip
 import io
 import json
-from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from safetensors.numpy import save as save_tensors
 from limbeck.distill.overlap import Overlap, normalise
 from limbeck.errors import LimbeckError
 from limbeck.recipe.schema import DistillSection
-from limbeck.records import Example
+from limbeck.records import Candidate, Example, Prompt
 from limbeck.run import Step, hash_file
 from limbeck.task import Codec, Task
 
@@ -77,33 +78,57 @@ def _held_out(task: Task, codec: Codec, section: DistillSection, step: Step, ove
 
 def _shards(task: Task, teacher: Any, codec: Codec, section: DistillSection, step: Step, progress: Progress | None) -> Iterable[list[dict[str, Any]]]:
     """Answered prompts, a shard at a time; shards on disk are read, not asked again."""
-    examples = task.generate(step.seed("prompts"), section.prompts)
-    for number in range(0, section.prompts, section.shard):
-        chunk = [e for _, e in zip(range(min(section.shard, section.prompts - number)), examples, strict=False)]
-        path = step.path / "asked" / f"{number // section.shard:05d}.jsonl.gz"
+    count = -(-section.prompts // section.shard)
+    paths = [step.path / "asked" / f"{number:05d}.jsonl.gz" for number in range(count)]
+    chunks = _chunks(task, section, step)
+    todo: deque[list[Example]] = deque()
+
+    def missing() -> Iterator[list[Prompt]]:
+        for path, chunk in zip(paths, chunks, strict=True):
+            if not path.exists():
+                todo.append(chunk)
+                yield [e.prompt for e in chunk]
+
+    answers = _answers(teacher, missing(), section)
+    for number, path in enumerate(paths):
         if path.exists():
             records = [json.loads(line) for line in gzip.decompress(path.read_bytes()).decode().splitlines()]
         else:
-            records = _ask(task, teacher, codec, section, chunk)
+            pairs = next(answers)
+            records = _records(task, codec, todo.popleft(), pairs)
             step.write_bytes(f"asked/{path.name}", _gzip("".join(json.dumps(r) + "\n" for r in records)))
         if progress:
-            progress({"done": min(number + section.shard, section.prompts), "of": section.prompts})
+            progress({"done": min((number + 1) * section.shard, section.prompts), "of": section.prompts})
         yield records
 
 
-def _ask(task: Task, teacher: Any, codec: Codec, section: DistillSection, chunk: Sequence[Example]) -> list[dict[str, Any]]:
-    """One record a prompt: the best answer that passes the task's own verifier, or why none does."""
+def _chunks(task: Task, section: DistillSection, step: Step) -> Iterator[list[Example]]:
+    examples = iter(task.generate(step.seed("prompts"), section.prompts))
+    while chunk := list(islice(examples, section.shard)):
+        yield chunk
+
+
+def _answers(teacher: Any, chunks: Iterator[list[Prompt]], section: DistillSection) -> Iterator[Any]:
+    """What the teacher says to each chunk; None for each where the task's gold is the answer."""
     if teacher is None:
-        answered = [([(e.gold[0], 0.0)], None, "") for e in chunk]
+        return (None for _ in chunks)
+    if hasattr(teacher, "answer_chunks"):
+        return iter(teacher.answer_chunks(chunks, section.candidates, section.soft_top))
+    return (teacher.answer_with_soft(chunk, section.candidates, section.soft_top) for chunk in chunks)
+
+
+def _records(task: Task, codec: Codec, chunk: Sequence[Example], pairs: Any) -> list[dict[str, Any]]:
+    """One record a prompt: the best answer that passes the task's own verifier, or why none does."""
+    if pairs is None:
+        answered: list[Any] = [([(e.gold[0], 0.0)], None, "") for e in chunk]
     else:
-        pairs = teacher.answer_with_soft([e.prompt for e in chunk], section.candidates, section.soft_top)
         answered = [([(c.text, round(c.score, 4)) for c in a.candidates], soft, a.status) for a, soft in pairs]
     records = []
     for example, (candidates, soft, status) in zip(chunk, answered, strict=True):
         record: dict[str, Any] = {"id": example.id, "text": example.prompt.text, "context": dict(example.prompt.context), "key": _key(example)}
         record |= {"candidates": candidates, "answer": None, "symbols": None, "reason": "" if candidates else status or "no_answer"}
         for rank, (text, _score) in enumerate(candidates):
-            check = task.verify(example.prompt, _candidate(text))
+            check = task.verify(example.prompt, Candidate(text=text))
             record["reason"] = record["reason"] or check.reason
             if check.ok:
                 record |= {"answer": text, "symbols": codec.encode_answer(example.prompt, text), "reason": ""}
@@ -114,12 +139,6 @@ def _ask(task: Task, teacher: Any, codec: Codec, section: DistillSection, chunk:
             record["reason"] = "cannot_encode"
         records.append(record)
     return records
-
-
-def _candidate(text: str) -> Any:
-    from limbeck.records import Candidate
-
-    return Candidate(text=text)
 
 
 def _soft_json(soft: dict[str, Any]) -> dict[str, Any]:

@@ -72,6 +72,14 @@ def save_expert(folder: Path, network: nn.Module, codec: Codec, student: Student
     (folder / "config.json.tmp").replace(folder / "config.json")
 
 
+def read_config(folder: Path) -> dict[str, Any]:
+    """What an expert's folder says of itself."""
+    try:
+        return json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as problem:
+        raise LimbeckError("there is no expert here, or its config is damaged", str(folder), "name a folder with config.json and model.safetensors, or a run that has finished") from problem
+
+
 def load_expert(folder: Path, codec: Codec, *, name: str | None = None, adjust: Adjust | None = None) -> Expert:
     """The expert in a folder. Raises LimbeckError for what is missing, damaged, pickled or made for another codec."""
     where = str(folder)
@@ -81,7 +89,7 @@ def load_expert(folder: Path, codec: Codec, *, name: str | None = None, adjust: 
             raise LimbeckError(f"{pickled[0]} is a pickle, which can run code when opened", where, "convert it to safetensors where you trust it")
         raise LimbeckError("there is no expert here", where, "name a folder with config.json and model.safetensors, or a run that has finished")
     try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        config = read_config(folder)
         if config["format"] != FORMAT or config["codec"] != codec.name:
             raise LimbeckError(f"made for format {config['format']}, codec {config['codec']}; this is {FORMAT}, {codec.name}", where, "train it again, or use the limbeck version that made it")
         network = build_network(Shape(**config["shape"]))
@@ -141,7 +149,9 @@ class Expert:
     @torch.no_grad()
     def answer_with_soft(self, prompts: Sequence[Prompt], k: int, width: int = 8) -> list[tuple[Answer, dict[str, Any] | None]]:
         """Answers, and for the best of each the distributions it was read from: the `width` likeliest symbols per position."""
+        beams, self.beams = self.beams, k + 1
         answers = self.answer(prompts, k=k)
+        self.beams = beams
         told = [i for i, a in enumerate(answers) if a.candidates]
         soft: list[dict[str, Any] | None] = [None] * len(prompts)
         for start in range(0, len(told), self.batch):

@@ -73,9 +73,10 @@ def target_loss(logits_BLV: Tensor, batch: Batch, soft_weight: float, weight_BL:
     hard_BL = -logp_BLV.gather(2, batch.target_BL[:, :length, None])[..., 0]
     if batch.soft_ids_BLK is not None and batch.soft_logp_BLK is not None and soft_weight > 0:
         ids, soft = batch.soft_ids_BLK[:, :length], batch.soft_logp_BLK[:, :length]
-        teacher_BLK = soft.float().softmax(-1)
+        has_teacher_BL = torch.isfinite(soft[..., 0])
+        teacher_BLK = torch.where(has_teacher_BL[..., None], soft, 0.0).float().softmax(-1)
         taught_BL = -(teacher_BLK * logp_BLV.gather(2, ids).clamp(min=-50)).sum(-1)
-        hard_BL = torch.where(torch.isfinite(soft[..., 0]), (1 - soft_weight) * hard_BL + soft_weight * taught_BL, hard_BL)
+        hard_BL = torch.where(has_teacher_BL, (1 - soft_weight) * hard_BL + soft_weight * taught_BL, hard_BL)
     return (hard_BL * weight_BL).sum() / weight_BL.sum().clamp(min=1e-6)
 
 

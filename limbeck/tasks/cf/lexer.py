@@ -138,7 +138,7 @@ def _period(match: re.Match[str], today: date) -> str | None:
     named, day_text = groups.get(f"b{index}"), groups.get(f"d{index}")
     year = int(year_text) if year_text else today.year
     year += 2000 if year < 100 else 0
-    month = MONTHS[named.lower()] if named else int(month_text or 0)
+    month = (MONTHS.get(named.lower()) or MONTHS[named[:3].lower()]) if named else int(month_text or 0)
     day = int(re.sub(r"\D", "", day_text)) if day_text else None
     if month > 12 and day is not None and day <= 12:
         month, day = day, month

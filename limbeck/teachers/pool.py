@@ -1,0 +1,45 @@
+"""One teacher in several processes, a thread each: two threads a process share badly on few cores."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from typing import Any
+
+from limbeck.records import Prompt
+
+_teacher: Any = None
+
+
+def _start(factory: Callable[[], Any]) -> None:
+    global _teacher
+    import torch
+
+    torch.set_num_threads(1)
+    _teacher = factory()
+
+
+def _answer(job: tuple[list[Prompt], int, int]) -> Any:
+    prompts, k, width = job
+    return _teacher.answer_with_soft(prompts, k, width)
+
+
+class TeacherPool:
+    """Answers chunks of prompts in order, several at a time. `factory` makes the teacher inside each process."""
+
+    def __init__(self, name: str, parameters: int | None, factory: Callable[[], Any], workers: int) -> None:
+        self.name, self.parameters, self._factory, self._workers = name, parameters, factory, workers
+
+    def answer_chunks(self, chunks: Iterable[Sequence[Prompt]], k: int, width: int) -> Iterator[Any]:
+        """For each chunk, what the teacher's `answer_with_soft` gives; at most two chunks a worker are under way."""
+        context = get_context("spawn")
+        with ProcessPoolExecutor(self._workers, mp_context=context, initializer=_start, initargs=(self._factory,)) as pool:
+            waiting: deque[Any] = deque()
+            for chunk in chunks:
+                waiting.append(pool.submit(_answer, (list(chunk), k, width)))
+                if len(waiting) >= 2 * self._workers:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
