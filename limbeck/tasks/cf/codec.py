@@ -19,7 +19,7 @@ import numpy as np
 
 from limbeck.records import Prompt
 from limbeck.task import Source
-from limbeck.tasks.cf.language import SIGNATURES, Column, Number, Period, Rule, RuleError, Text, parse, print_rule
+from limbeck.tasks.cf.language import SIGNATURES, Column, Number, Period, Rule, RuleError, Text, check_whole, parse, print_rule
 from limbeck.tasks.cf.lexer import Word
 from limbeck.tasks.cf.reading import MAX_COLUMNS, MAX_VALUES, MAX_WORDS, Link, Reading, fold, read, stem
 
@@ -108,6 +108,7 @@ class CFCodec:
             body = body[: body.index(_EOS)]
         try:
             rule, used = _decode_rule(body, 0, reading, 0)
+            check_whole(rule)
             return print_rule(rule) if used == len(body) else None
         except (RuleError, _Unsayable, IndexError):
             return None

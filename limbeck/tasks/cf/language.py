@@ -162,6 +162,14 @@ def check(rule: Rule) -> None:
             raise RuleError(f"{rule.function}: {print_argument(argument)} is no {kind.replace('_', ' ')}")
 
 
+def check_whole(rule: Rule) -> None:
+    """`check` for a rule and every rule inside it."""
+    check(rule)
+    for argument in rule.arguments:
+        if isinstance(argument, Rule):
+            check_whole(argument)
+
+
 def _fits(kind: str, argument: Argument) -> bool:
     match kind:
         case "column":

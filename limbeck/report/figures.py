@@ -1,0 +1,74 @@
+"""Plots of a run as SVG text, drawn by Vega-Lite without a network."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import altair
+import vl_convert
+
+INK = "#7a8290"  # readable on light and on dark paper
+COLOURS = ["#2f7ed8", "#e0762f", "#3fa66b", "#9b6bd3", "#c9a227", "#d2527f", "#5ab4c5", "#8a8f98"]
+
+
+def to_svg(chart: Any) -> str:
+    """A chart as SVG; texts in it are escaped by the renderer."""
+    chart = chart.configure(background="transparent", font="system-ui, sans-serif").configure_axis(
+        labelColor=INK, titleColor=INK, gridColor="#8883", domainColor=INK, tickColor=INK
+    )
+    chart = chart.configure_view(stroke=None).configure_legend(labelColor=INK, titleColor=INK, orient="bottom")
+    return vl_convert.vegalite_to_svg(chart.to_json())
+
+
+def topk_bars(scores: Sequence[dict[str, Any]], split: str) -> str:
+    """Top-1, 3, 5 of everybody on one split, with intervals."""
+    rows = [
+        {"who": r["answerer"], "k": s["name"], "value": 100 * s["value"], "low": 100 * s["low"], "high": 100 * s["high"]}
+        for r in scores if r["split"] == split for s in r["scores"] if s["name"] in ("top-1", "top-3", "top-5") and s["value"] is not None
+    ]  # fmt: skip
+    order = list(dict.fromkeys(r["who"] for r in rows))
+    base = altair.Chart(altair.Data(values=rows)).encode(y=altair.Y("who:N", sort=order, title=None, axis=altair.Axis(labelLimit=110)))
+    bars = base.mark_bar(height=5).encode(x=altair.X("value:Q", title="execution match, %", scale=altair.Scale(domain=[0, 100])), yOffset="k:N", color=altair.Color("k:N", title=None, scale=altair.Scale(range=COLOURS)))
+    lines = base.mark_rule(color=INK).encode(x="low:Q", x2="high:Q", yOffset="k:N")
+    return to_svg((bars + lines).properties(width=270, height=altair.Step(9)))
+
+
+def score_by_size(scores: Sequence[dict[str, Any]], split: str) -> str:
+    """Top-1 against parameters; those that cost nothing stand at the left edge."""
+    rows = []
+    for r in scores:
+        top = next((s for s in r["scores"] if s["name"] == "top-1" and s["value"] is not None), None)
+        if r["split"] == split and top:
+            rows.append({"who": r["answerer"], "parameters": max(1000, r["parameters"] or 0), "value": 100 * top["value"], "low": 100 * top["low"], "high": 100 * top["high"]})
+    base = altair.Chart(altair.Data(values=rows)).encode(x=altair.X("parameters:Q", title="parameters (log; none at the left edge)", scale=altair.Scale(type="log"), axis=altair.Axis(format="~s")))
+    points = base.mark_circle(size=90).encode(y=altair.Y("value:Q", title="top-1, %", scale=altair.Scale(domain=[0, 100])), color=altair.Color("who:N", title=None, scale=altair.Scale(range=COLOURS), legend=altair.Legend(columns=3)))
+    return to_svg((base.mark_rule(color=INK).encode(y="low:Q", y2="high:Q") + points).properties(width=270, height=220))
+
+
+def loss_curves(curves: dict[str, list[dict[str, Any]]]) -> str:
+    """Dev loss where there is one, training loss smoothed behind it."""
+    rows = []
+    for who, metrics in curves.items():
+        running = None
+        for m in metrics:
+            if "loss" in m:
+                running = m["loss"] if running is None else 0.8 * running + 0.2 * m["loss"]
+                rows.append({"who": who, "step": m["step"], "loss": running, "kind": "training, smoothed"})
+            elif "dev_loss" in m:
+                rows.append({"who": who, "step": m["step"], "loss": m["dev_loss"], "kind": "held out"})
+    if not rows:
+        return ""
+    chart = altair.Chart(altair.Data(values=rows)).mark_line(point=False).encode(
+        x=altair.X("step:Q"), y=altair.Y("loss:Q", scale=altair.Scale(type="log"), title="loss (log)"),
+        color=altair.Color("who:N", title=None, scale=altair.Scale(range=COLOURS), legend=altair.Legend(columns=2)), strokeDash=altair.StrokeDash("kind:N", title=None),
+    )  # fmt: skip
+    return to_svg(chart.properties(width=270, height=200))
+
+
+def keep_bars(keep: dict[str, Any]) -> str:
+    """Records kept, and refused by reason."""
+    rows = [{"what": "kept", "n": keep["kept"]}] + [{"what": reason.replace("_", " "), "n": n} for reason, n in keep["refused"].items()]
+    base = altair.Chart(altair.Data(values=rows)).encode(y=altair.Y("what:N", sort="-x", title=None, axis=altair.Axis(labelLimit=120)), x=altair.X("n:Q", title=f"of {keep['asked']:,} asked"))
+    bars = base.mark_bar(height=12).encode(color=altair.condition("datum.what == 'kept'", altair.value(COLOURS[2]), altair.value(COLOURS[1])))
+    return to_svg((bars + base.mark_text(align="left", dx=4, color=INK).encode(text=altair.Text("n:Q", format=","))).properties(width=230, height=altair.Step(22)))

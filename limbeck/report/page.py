@@ -1,0 +1,79 @@
+"""The report: one self-contained page made from the files of a run. Model output is untrusted: escaped, never markup."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader
+from markupsafe import Markup
+
+from limbeck.recipe.schema import ReportSection
+from limbeck.report import figures
+from limbeck.run import write_atomically
+
+
+def write_report(run_folder: Path, section: ReportSection) -> Path:
+    """Render runs/NAME/report/index.html. Every number on it is read from the run's files."""
+    results = _json(run_folder / "results.json")
+    split = results["splits"][0]
+    first = results["groups"]["student"][0]
+    curves = {p.parent.name: _lines(p) for p in sorted((run_folder / "train").glob("*/metrics.jsonl"))}
+    trials = _json(run_folder / "evaluate" / first / f"{split}.json")["trials"][: section.examples]
+    environment = Environment(loader=PackageLoader("limbeck.report"), autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    environment.filters["pct"] = lambda v: "-" if v is None else f"{100 * v:.1f}"
+    html = environment.get_template("page.html").render(
+        name=results["name"], results=results, split=split, headline=results["headline"], rows=_rows(results),
+        keep=_json(run_folder / "distill" / "keep.json"), recipe=(run_folder / "recipe.toml").read_text(encoding="utf-8"),
+        manifests=_manifests(run_folder), traces=_traces(run_folder, results, split),
+        bars={s: Markup(figures.topk_bars(results["scores"], s)) for s in results["splits"]},
+        sizes=Markup(figures.score_by_size(results["scores"], split)), losses=Markup(figures.loss_curves(curves)),
+        keeps=Markup(figures.keep_bars(_json(run_folder / "distill" / "keep.json"))), examples=_embed([t for t in trials if "table" in t]),
+    )  # fmt: skip
+    write_atomically(run_folder / "report" / "index.html", html.encode())
+    return run_folder / "report" / "index.html"
+
+
+def _json(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def _lines(path: Path) -> list[dict[str, Any]]:
+    """The metrics of a step; a last line cut short by a kill is passed over."""
+    out = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            out.append(json.loads(line))
+        except ValueError:
+            continue
+    return out
+
+
+def _embed(value: Any) -> Markup:
+    """JSON that cannot close its script element."""
+    text = json.dumps(value, ensure_ascii=True)
+    return Markup(text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))
+
+
+def _rows(results: dict[str, Any]) -> list[dict[str, Any]]:
+    out = []
+    for r in results["scores"]:
+        named = {s["name"]: s for s in r["scores"]}
+        out.append({**r, "named": named, "missing": r["n"] - r["statuses"].get("scored", 0), "free": r["answerer"] in ("nearest", "majority")})
+    return out
+
+
+def _manifests(run_folder: Path) -> list[dict[str, Any]]:
+    found = [_json(p) for p in sorted(run_folder.glob("**/manifest.json"))]
+    return sorted(found, key=lambda m: m["finished"])
+
+
+def _traces(run_folder: Path, results: dict[str, Any], split: str) -> list[dict[str, Any]]:
+    """How diffusion students' first candidates took shape, for a few examples."""
+    out = []
+    for group in results["groups"].values():
+        trials = _json(run_folder / "evaluate" / group[0] / f"{split}.json")["trials"]
+        for trial in [t for t in trials if t.get("trace")][:4]:
+            out.append({"who": group[0], "utterance": trial["utterance"], "gold": trial["gold"][0], "steps": trial["trace"], "answer": trial["candidates"][0]})
+    return out
