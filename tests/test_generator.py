@@ -14,7 +14,7 @@ from limbeck.tasks.cf.language import SCALES, Rule, parse, print_rule
 from limbeck.tasks.cf.table import Table
 
 COUNT = 1500
-FAMILIES = {"compare", "between", "text", "value", "state", "rank", "average", "date", "columns", "scale", "group"}
+FAMILIES = {"compare", "between", "text", "value", "state", "rank", "average", "date", "columns", "scale", "group", "compound", "two_texts", "either", "possessive"}
 FREQUENT = {
     "GreaterThan", "GreaterThanEqual", "LessThan", "LessThanEqual", "Equals", "NotEquals", "Between", "NotBetween", "TextEquals",
     "TextContains", "TextStartsWith", "TextEndsWith", "Blanks", "Errors", "Duplicates", "Uniques", "Top", "Bottom", "TopPercent",

@@ -20,20 +20,27 @@ def _rate(scores: Sequence[dict[str, Any]], name: str) -> str:
     return f"{100 * found['value']:.1f} [{100 * found['low']:.0f}-{100 * found['high']:.0f}]"
 
 
+def _size(parameters: int | None) -> str:
+    """9.8M, 950k, 0, or ? where nobody knows."""
+    if parameters is None:
+        return "?"
+    return f"{parameters / 1e6:.2f}M" if parameters >= 1e6 else f"{parameters / 1e3:.0f}k" if parameters >= 1000 else str(parameters)
+
+
 def print_results(results: dict[str, Any]) -> None:
     """Everybody on every split, then what the student retains of its teacher."""
     console = Console(width=100)
     for split in results["splits"]:
         rows = [r for r in results["scores"] if r["split"] == split]
         table = Table(title=f"{split}, n = {rows[0]['n']}: execution match in % [95 %]", title_justify="left")
-        for heading in ("answerer", "parameters", "top-1", "top-3", "top-5", "valid %", "missing", "ms/answer"):
+        for heading in ("answerer", "size", "top-1", "top-3", "top-5", "valid %", "missing", "ms/answer"):
             table.add_column(heading, justify="left" if heading == "answerer" else "right")
         for row in rows:
             missing = row["n"] - row["statuses"].get("scored", 0)
             name = row["answerer"] + (" *" if row["answerer"] in COSTS_NOTHING else "")
             valid = next((s["value"] for s in row["scores"] if s["name"] == "valid"), None)
             shown = "-" if valid is None else f"{100 * valid:.1f}"
-            table.add_row(name, f"{row['parameters']:,}" if row["parameters"] else "0", *(_rate(row["scores"], f"top-{k}") for k in (1, 3, 5)), shown, str(missing), f"{1000 * row['cpu_seconds_per_answer']:.1f}")
+            table.add_row(name, _size(row["parameters"]), *(_rate(row["scores"], f"top-{k}") for k in (1, 3, 5)), shown, str(missing), f"{1000 * row['cpu_seconds_per_answer']:.1f}")
         console.print(table)
     console.print("* costs nothing", highlight=False)
     _print_headline(console, results.get("headline", {}))
