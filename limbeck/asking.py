@@ -17,8 +17,8 @@ from limbeck.tasks.cf.table import Table, shown
 from limbeck.tasks.cf.workbook import read_table, write_rule
 
 MAX_TEXT = 2_000
-_COMMON = frozenset("the a an of in on is are and or not to for with than all any where which who over under above below top bottom least most highest lowest blank empty duplicate greater less equal between before after".split())
-_FOREIGN = frozenset("el la los las de que con para por una del les des dans avec pour sur est sont et ou der die das und mit von ist nicht auf für alle zeilen où wo donde filas lignes cellules celdas resalta markiere surligne mayor menor größer il lo gli della che sono per maggiore evidenzia celle righe".split())
+_COMMON = frozenset(["the", "a", "an", "of", "in", "on", "is", "are", "and", "or", "not", "to", "for", "with", "than", "all", "any", "where", "which", "who", "over", "under", "above", "below", "top", "bottom", "least", "most", "highest", "lowest", "blank", "empty", "duplicate", "greater", "less", "equal", "between", "before", "after"])
+_FOREIGN = frozenset(["el", "la", "los", "las", "de", "que", "con", "para", "por", "una", "del", "les", "des", "dans", "avec", "pour", "sur", "est", "sont", "et", "ou", "der", "die", "das", "und", "mit", "von", "ist", "nicht", "auf", "für", "alle", "zeilen", "où", "wo", "donde", "filas", "lignes", "cellules", "celdas", "resalta", "markiere", "surligne", "mayor", "menor", "größer", "il", "lo", "gli", "della", "che", "sono", "per", "maggiore", "evidenzia", "celle", "righe"])
 
 
 def check_request(text: str) -> None:

@@ -185,8 +185,9 @@ def compare(first: Annotated[Path, typer.Argument(metavar="RESULT")], others: An
     def load(path: Path) -> Any:
         try:
             found = json.loads(path.read_text(encoding="utf-8"))
-            return found if found["trials"] is not None else found
-        except (OSError, ValueError, KeyError, TypeError) as problem:
+            found["trials"][0]["execution"]
+            return found
+        except (OSError, ValueError, KeyError, TypeError, IndexError) as problem:
             raise LimbeckError("this is no result", str(path), "name files written by `limbeck evaluate --out` or under a run's evaluate/") from problem
 
     base = load(first)

@@ -45,7 +45,7 @@ def get_codec(task: str) -> Any:
 
 
 def _unknown(kind: str, name: str, known: Any) -> LimbeckError:
-    near = difflib.get_close_matches(name, known, 1)
+    near = difflib.get_close_matches(name, known, 1, 0.4)
     hint = f"did you mean {near[0]!r}? " if near else ""
     return LimbeckError(f"there is no {kind} called {name!r}", kind, f"{hint}known: {', '.join(known)}")
 

@@ -175,7 +175,7 @@ def test_corrupt_and_pickled_experts_are_refused(made, tmp_path):
 
 
 def test_a_full_disk_is_told_and_loses_nothing(made):
-    recipe, _, _ = made
+    _recipe, _, _ = made
     if not Path("/dev/full").exists():
         pytest.skip("no /dev/full here")
     import errno

@@ -46,7 +46,7 @@ def trained(kind, steps):
     generator = torch.Generator().manual_seed(1)
     losses = []
     for _ in range(steps):
-        loss, parts = network.loss(batch, soft_weight=0.0, generator=generator)
+        loss, _parts = network.loss(batch, soft_weight=0.0, generator=generator)
         loss.backward()
         optimizer.step()
         optimizer.zero_grad()

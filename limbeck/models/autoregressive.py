@@ -25,7 +25,7 @@ class Autoregressive(nn.Module):
         )  # fmt: skip
         self.place = nn.Embedding(shape.target_length + 1, shape.width)
         self.content = nn.Linear(shape.width, shape.width, bias=False)
-        self.blocks = nn.ModuleList(
+        self.blocks: Any = nn.ModuleList(
             Block(shape.width, shape.heads, shape.dropout, cross=True) for _ in range(shape.decoder_layers)
         )
         self.norm = nn.LayerNorm(shape.width)

@@ -20,7 +20,16 @@ from torch.nn import functional
 
 from limbeck.models.batch import Batch, SourceBatch
 from limbeck.models.blocks import Block, PointingHead, PromptReader, init_weights, key_bias
-from limbeck.models.canvas import Reader, best_distinct, canvas_weight, lay_out, loss_by_noise, normal, read_knobs, spread_times
+from limbeck.models.canvas import (
+    Reader,
+    best_distinct,
+    canvas_weight,
+    lay_out,
+    loss_by_noise,
+    normal,
+    read_knobs,
+    spread_times,
+)
 from limbeck.models.network import Allowed, Ranked, Shape, target_loss
 from limbeck.models.schedule import SqrtSchedule
 
@@ -63,10 +72,10 @@ class CodeFusion(nn.Module):
         self.up = nn.Linear(2 * width, width)
         self.time = nn.Sequential(nn.Linear(width, 2 * width), nn.SiLU(), nn.Linear(2 * width, width))
         self.place = nn.Embedding(shape.target_length, width)
-        self.denoiser = nn.ModuleList(Block(width, shape.heads, shape.dropout, cross=True) for _ in range(self.knobs.denoiser_layers))
+        self.denoiser: Any = nn.ModuleList(Block(width, shape.heads, shape.dropout, cross=True) for _ in range(self.knobs.denoiser_layers))
         self.norm_denoiser = nn.LayerNorm(width)
         self.down = nn.Linear(width, width)
-        self.decoder = nn.ModuleList(Block(width, shape.heads, shape.dropout, cross=True) for _ in range(shape.decoder_layers))
+        self.decoder: Any = nn.ModuleList(Block(width, shape.heads, shape.dropout, cross=True) for _ in range(shape.decoder_layers))
         self.norm = nn.LayerNorm(width)
         self.head = PointingHead(width, shape.fixed_symbols)
         init_weights(self)

@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from limbeck.errors import LimbeckError
 from limbeck.models.batch import EOS, collate_sources, collate_targets
 from limbeck.models.network import Ranked, Shape
-from limbeck.records import Answer, Candidate, Prompt
 from limbeck.recipe.schema import StudentSection
+from limbeck.records import Answer, Candidate, Prompt
 from limbeck.task import Codec
 
 NETWORKS = {"autoregressive": "Autoregressive", "codefusion": "CodeFusion", "masked": "Masked"}  # module: class

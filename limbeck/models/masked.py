@@ -48,14 +48,15 @@ class Masked(nn.Module):
         self.place = nn.Embedding(shape.target_length, shape.width)
         self.content = nn.Linear(shape.width, shape.width, bias=False)
         layers = shape.decoder_layers + self.knobs.denoiser_layers
-        self.blocks = nn.ModuleList(Block(shape.width, shape.heads, shape.dropout, cross=True) for _ in range(layers))
+        self.blocks: Any = nn.ModuleList(Block(shape.width, shape.heads, shape.dropout, cross=True) for _ in range(layers))
         self.norm = nn.LayerNorm(shape.width)
         self.head = PointingHead(shape.width, shape.fixed_symbols)
         init_weights(self)
 
     def forward(self, source: SourceBatch, canvas_BL: Tensor, memory: Tensor | None = None) -> Tensor:
         """logits_BLV of every position of a partly hidden canvas."""
-        memory = self.reader(source, self.symbols) if memory is None else memory
+        memory = memory if memory is not None else self.reader(source, self.symbols)
+        assert memory is not None
         place = self.place(torch.arange(canvas_BL.shape[1], device=canvas_BL.device))
         x = self.symbols(canvas_BL) + place + self.content(pointed_at(memory, source, canvas_BL))
         keys = key_bias(source.mask_BS)

@@ -46,7 +46,7 @@ class Batches:
 def make_batch(data: Encoded, indices: Sequence[int] | np.ndarray) -> Batch:
     """Chosen examples as padded tensors."""
     source = collate_sources([data.source(i) for i in indices])
-    target_BL = collate_targets([data.target(i) for i in indices])
+    target_BL = collate_targets([data.target(i).tolist() for i in indices])
     if data.soft_ids is None or data.soft_logps is None:
         return Batch(source, target_BL)
     width = data.soft_ids.shape[1]

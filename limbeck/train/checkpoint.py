@@ -43,7 +43,7 @@ def load_checkpoint(path: Path, model: nn.Module, mean: RunningMean, optimizer: 
     try:
         with safe_open(path, "pt") as file:
             progress = json.loads(file.metadata()["progress"])
-            tensors = {name: file.get_tensor(name) for name in file.keys()}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (a safe_open file is no mapping)
     except (SafetensorError, OSError, KeyError, TypeError, ValueError) as problem:
         raise LimbeckError(f"the checkpoint is damaged: {problem}", str(path), "delete this file; the step starts again from its beginning") from problem
     model.load_state_dict({n[6:]: t for n, t in tensors.items() if n.startswith("model.")})

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
 from limbeck.errors import LimbeckError
 from limbeck.models.expert import build_network, build_shape, save_expert
@@ -55,7 +54,7 @@ def train(
     seed = step.seed("train")
     torch.manual_seed(step.seed("init"))
     shape = build_shape(student, codec)
-    network = build_network(shape)
+    network: Any = build_network(shape)
     mean = RunningMean(network, section.ema)
     optimizer = make_optimizer(network, section.lr, section.weight_decay)
     checkpoint = step.path / "checkpoint.safetensors"
@@ -82,7 +81,7 @@ def _precision(wanted: str) -> str:
 class _Loop:
     accelerator: Any
     model: Any
-    network: nn.Module
+    network: Any
     mean: RunningMean
     optimizer: torch.optim.Optimizer
     section: TrainSection

@@ -35,6 +35,6 @@ class RunningMean:
     def update(self, model: nn.Module, step: int) -> None:
         """Move towards the model by one step."""
         share = 1 - min(self.decay, (1 + step) / (10 + step))
-        mine = list(self.weights.values())
-        theirs = [p.detach() for p in model.state_dict().values()]
+        now = model.state_dict()  # by name: a restored mean may hold its weights in another order
+        mine, theirs = [self.weights[name] for name in now], [p.detach() for p in now.values()]
         torch._foreach_lerp_(mine, theirs, share)

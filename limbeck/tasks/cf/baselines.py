@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
@@ -134,7 +135,7 @@ class NearestNeighbour:
 
     def _grams(self, prompt: Prompt) -> Counter[str]:
         words = bare_words(self.codec.reading(prompt))
-        return Counter(words + [f"{a} {b}" for a, b in zip(words, words[1:], strict=False)])
+        return Counter(words + [f"{a} {b}" for a, b in itertools.pairwise(words)])
 
     def answer(self, prompts: Sequence[Prompt], *, k: int = 1) -> list[Answer]:
         """Rules of the nearest utterances, distinct, that run and mark some rows."""

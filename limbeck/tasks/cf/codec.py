@@ -19,7 +19,18 @@ import numpy as np
 
 from limbeck.records import Prompt
 from limbeck.task import Source
-from limbeck.tasks.cf.language import SIGNATURES, Column, Number, Period, Rule, RuleError, Text, check_whole, parse, print_rule
+from limbeck.tasks.cf.language import (
+    SIGNATURES,
+    Column,
+    Number,
+    Period,
+    Rule,
+    RuleError,
+    Text,
+    check_whole,
+    parse,
+    print_rule,
+)
 from limbeck.tasks.cf.lexer import Word
 from limbeck.tasks.cf.reading import MAX_COLUMNS, MAX_VALUES, MAX_WORDS, Link, Reading, fold, read, stem
 

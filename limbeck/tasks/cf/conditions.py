@@ -36,7 +36,7 @@ class Wording:
 
 
 Drawn = tuple[Rule, list[Wording]]
-_LOCATIONS = frozenset("department region area city location warehouse site store country class team".split())
+_LOCATIONS = frozenset(["department", "region", "area", "city", "location", "warehouse", "site", "store", "country", "class", "team"])
 _PLACES_OR_LABELS = {True: ("in", "from"), False: ("marked", "labelled")}
 NO_YEAR = date.min  # a "today" whose year no date shares: years are always written
 ORDINALS = ["first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth"]
@@ -250,7 +250,7 @@ def text(random: Random, made: MadeTable) -> Drawn:
     else:
         piece, nouns, verbs = whole, ["equal to {t}", "that equal {t}", "exactly {t}", "that say {t}", "{t}", "= {t}"], ["is {t}", "equals {t}", "= {t}", "says {t}", "is exactly {t}"]
     piece = piece.strip(" ,.-'")
-    if not piece or not piece[0].isalnum() and piece[0] != "@":
+    if not piece or (not piece[0].isalnum() and piece[0] != "@"):
         raise WordingError
     spoken = _quoted(random, piece)
     rule = Rule(name, (Column(column.index), Text(spoken.strip("\"'"))))
@@ -380,7 +380,7 @@ def rank(random: Random, made: MadeTable) -> Drawn:
         text = f"the {word} {who}" if count == 1 else f"the {count_text(random, count)} {word} {plural(row)}"
         return rule, [Wording("np", text), Wording("np", f"the {word} {row}" if count == 1 else text)]
     out: list[Wording] = []
-    if share and not column.words.kind == "date":
+    if share and column.words.kind != "date":
         percent = random.choice([5, 10, 10, 10, 15, 20, 25, 30, 33, 40, 50, 1, 2])
         rule = Rule("TopPercent" if is_top else "BottomPercent", (Column(column.index), Number(percent)))
         spoken = percent_text(random, percent)
@@ -488,7 +488,7 @@ def _when(random: Random, kind: str, index: int, day: date, today: date) -> tupl
         return Rule("DateBefore", (column, Period(period))), f"{random.choice(['before', 'before', 'prior to', 'earlier than', 'older than', '<'])} {spoken}"
     if kind == "after":
         if random.random() < 0.25:
-            previous = (period_bounds(period, today)[0] - timedelta(1)).isoformat()[:size]
+            (period_bounds(period, today)[0] - timedelta(1)).isoformat()[:size]
             return Rule("NOT", (Rule("DateBefore", (column, Period(period))),)), random.choice(["since {p}", "since {p}", "from {p} on", "from {p} onwards", "in {p} or later" if size < 10 else "on or after {p}"]).replace("{p}", spoken)
         return Rule("DateAfter", (column, Period(period))), f"{random.choice(['after', 'after', 'later than', 'past', 'newer than', '>', 'following'])} {spoken}"
     if kind == "in":

@@ -13,7 +13,7 @@ from datetime import date
 
 MAX_TEXT, MAX_DEPTH = 2000, 8
 _COMPARE = ("column", "number_or_column")
-_OCCURS = ("Today Yesterday Tomorrow LastWeek ThisWeek NextWeek LastMonth ThisMonth NextMonth LastYear ThisYear NextYear Weekend").split()
+_OCCURS = ["Today", "Yesterday", "Tomorrow", "LastWeek", "ThisWeek", "NextWeek", "LastMonth", "ThisMonth", "NextMonth", "LastYear", "ThisYear", "NextYear", "Weekend"]
 
 # Each function's arguments in order. "rules" stands for two or more rules.
 SIGNATURES: dict[str, tuple[str, ...]] = {
@@ -195,7 +195,7 @@ def _is_period(text: str) -> bool:
         return True
     parts = [int(p) for p in text.split("-")] if re.fullmatch(r"\d{4}(-\d{2}){0,2}", text) else [0]
     try:
-        date(parts[0], *(parts[1:] + [1, 1])[:2])
+        date(parts[0], *([*parts[1:], 1, 1])[:2])
     except ValueError:
         return False
     return True

@@ -20,15 +20,14 @@ MONTHS = {
 UNITS = {
     word: value
     for value, word in enumerate(
-        "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen "
-        "seventeen eighteen nineteen".split()
+        ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen"]
     )
 }
-TENS = {word: 10 * value for value, word in enumerate("twenty thirty forty fifty sixty seventy eighty ninety".split(), 2)}
+TENS = {word: 10 * value for value, word in enumerate(["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"], 2)}
 SCALES = {"hundred": 100, "thousand": 1000, "grand": 1000, "million": 1_000_000, "billion": 1_000_000_000, "dozen": 12}
 ORDINALS = {
     word: value
-    for value, word in enumerate("first second third fourth fifth sixth seventh eighth ninth tenth".split(), 1)
+    for value, word in enumerate(["first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth"], 1)
 }
 UNIT_DAYS = {"week": 7, "fortnight": 14, "month": 30, "year": 365}
 SUFFIXES = {"k": 1e3, "thousand": 1e3, "grand": 1e3, "m": 1e6, "mm": 1e6, "million": 1e6, "mil": 1e6, "b": 1e9, "bn": 1e9,
@@ -209,9 +208,7 @@ def _spoken(words: list[Word], at: int) -> tuple[float, int]:
         elif low in ("a", "an") and not seen and following in SCALES:
             current = 1.0
             seen = True
-        elif low == "and" and seen and current >= 100 and (following in UNITS or following in TENS):
-            pass
-        elif low == "-" and seen and following in UNITS:
+        elif (low == "and" and seen and current >= 100 and (following in UNITS or following in TENS)) or (low == "-" and seen and following in UNITS):
             pass
         else:
             break

@@ -8,7 +8,7 @@ from random import Random
 from limbeck.tasks.cf.tables import Made
 
 DAYS = [2, 3, 5, 7, 10, 14, 15, 20, 30, 30, 45, 60, 90, 90, 100, 120, 180, 365]
-_SMALL = "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen".split()
+_SMALL = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen"]
 _TENS = ["", "", "twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"]
 
 

@@ -58,7 +58,7 @@ def load_official() -> tuple[list[Example], dict[str, int]]:
     path = next((Path(folder) / name for name in LOCAL if folder and (Path(folder) / name).exists()), None)
     if path is None:
         raise LimbeckError("the official CF file is not here", "LIMBECK_DATA", f"set LIMBECK_DATA to a folder with {LOCAL[0]} ({SOURCE['repository']} at {SOURCE['commit'][:12]}); its licence is not stated, so it is not shipped")
-    raw = gzip.open(path).read() if path.suffix == ".gz" else path.read_bytes()
+    raw = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
     if path.suffix != ".gz" and hashlib.sha256(raw).hexdigest() != SOURCE["sha256"]:
         raise LimbeckError("the official CF file has been changed: its SHA-256 is another", str(path), f"fetch it again; expected {SOURCE['sha256']}")
     examples: list[Example] = []

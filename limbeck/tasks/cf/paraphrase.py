@@ -5,12 +5,12 @@ from __future__ import annotations
 from random import Random
 
 Shaped = tuple[str, str]  # shape, text
-_PREPOSITIONS = frozenset("in from by on via with without at for under ready past out over above below within up behind".split())
-_FINITE = frozenset("allow take work contain have haven't don't didn't do did won't can't said owe has hasn't got grew shrank spend is are answered declined".split())
-_NOUNS = frozenset("people staff women men female male folks ops no-shows everyone groceries furniture clothing clothes electronics gear stuff smalls mediums".split())
-_NOT_PLURAL = frozenset("status overseas gas plus yes sales is progress mathematics".split())
+_PREPOSITIONS = frozenset(["in", "from", "by", "on", "via", "with", "without", "at", "for", "under", "ready", "past", "out", "over", "above", "below", "within", "up", "behind"])
+_FINITE = frozenset(["allow", "take", "work", "contain", "have", "haven't", "don't", "didn't", "do", "did", "won't", "can't", "said", "owe", "has", "hasn't", "got", "grew", "shrank", "spend", "is", "are", "answered", "declined"])
+_NOUNS = frozenset(["people", "staff", "women", "men", "female", "male", "folks", "ops", "no-shows", "everyone", "groceries", "furniture", "clothing", "clothes", "electronics", "gear", "stuff", "smalls", "mediums"])
+_NOT_PLURAL = frozenset(["status", "overseas", "gas", "plus", "yes", "sales", "is", "progress", "mathematics"])
 _NEGATIVE = ("not ", "no ", "un", "non", "don't", "didn't", "haven't", "has not", "have not", "won't", "can't", "in", "still ", "yet ", "already ", "that ", "who ")
-PERSONS = frozenset("employee student pupil kid guest patient player person worker member donor contact rep staff customer agent".split())
+PERSONS = frozenset(["employee", "student", "pupil", "kid", "guest", "patient", "player", "person", "worker", "member", "donor", "contact", "rep", "staff", "customer", "agent"])
 
 
 def sort_of(phrase: str) -> str:
@@ -43,7 +43,7 @@ def say(random: Random, phrase: str, row: str, rows: str) -> list[Shaped]:
     if sort == "place":
         return [("mod", phrase), ("mod", phrase), ("mod", f"{who} are {phrase}"), ("clause", f"the {row} is {phrase}")]
     out = [("np", f"{phrase} {rows}"), ("mod", f"{who} are {phrase}"), ("mod", phrase), ("clause", f"the {row} is {phrase}")]
-    return out + [("np", f"{phrase} ones" if random.random() < 0.5 else f"{phrase} {rows}")]
+    return [*out, ("np", f"{phrase} ones" if random.random() < 0.5 else f"{phrase} {rows}")]
 
 
 def deny(random: Random, phrase: str, row: str, rows: str) -> list[Shaped]:
@@ -54,4 +54,4 @@ def deny(random: Random, phrase: str, row: str, rows: str) -> list[Shaped]:
     if sort == "noun":
         return [("np", f"{random.choice(['everything', 'everyone'] if who == 'who' else ['everything', 'all'])} except {phrase}"), ("np", f"all but {phrase}"), ("np", f"anything but {phrase}")]
     out = [("mod", f"not {phrase}"), ("mod", f"{who} {random.choice(['are not', 'aren’t', 'arent'])} {phrase}".replace("’", "'")), ("clause", f"the {row} is not {phrase}")]
-    return out + [("np", f"{rows} not {phrase}")]
+    return [*out, ("np", f"{rows} not {phrase}")]

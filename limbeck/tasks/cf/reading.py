@@ -16,7 +16,7 @@ MAX_COLUMNS = 16
 MAX_WORDS = 64
 MAX_VALUES = 32
 SAMPLE_ROWS = 2000  # rows looked at to describe a column: a description, not a computation
-_STOP = frozenset("a an the of or and to is are on at by for in with that which where all any it be as from not have has".split())
+_STOP = frozenset(["a", "an", "the", "of", "or", "and", "to", "is", "are", "on", "at", "by", "for", "in", "with", "that", "which", "where", "all", "any", "it", "be", "as", "from", "not", "have", "has"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,7 +224,7 @@ def _link_values(words: list[Word], stems: list[str], links: list[Link], columns
     for column in columns:
         for text, _share in column.values:
             parts = _parts(text)
-            if not parts or not (parts[0] in spoken or (len(parts) > 1 and any(p in spoken for p in parts)) or stem(parts[0]) in spoken):
+            if not parts or not (parts[0] in spoken or (len(parts) > 1 and any(p in spoken for p in parts)) or stem(next(iter(parts))) in spoken):
                 continue
             whole = False
             for at in range(len(low) - len(parts) + 1):
