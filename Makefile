@@ -18,7 +18,7 @@ run: $(BIN)/.ready
 test: $(BIN)/.ready
 	$(BIN)/ruff check .
 	$(BIN)/pyright --pythonpath $(BIN)/python
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 size:
 	@git ls-files '*.py' | grep -v '^tests/' | xargs wc -l | sort -rn | head -15

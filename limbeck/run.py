@@ -91,11 +91,11 @@ class Step:
 
     def begin(self) -> None:
         """Note what is being made; leftovers of a different making are removed."""
+        (self.path / "manifest.json").unlink(missing_ok=True)  # first: a kill in what follows must not leave "done" beside half a step
         if self._started() != self._fingerprint:
             for item in self.path.iterdir():
                 shutil.rmtree(item) if item.is_dir() else item.unlink()
             self.write_json("started.json", self._fingerprint)
-        (self.path / "manifest.json").unlink(missing_ok=True)
         self._began = time.perf_counter()
 
     def finish(self, **facts: Any) -> None:
@@ -109,7 +109,8 @@ class Step:
 
     def manifest(self) -> dict[str, Any] | None:
         """The manifest of a finished step."""
-        return _read_json(self.path / "manifest.json")
+        found = _read_json(self.path / "manifest.json")
+        return found if isinstance(found, dict) and isinstance(found.get("fingerprint"), dict) else None
 
     def _started(self) -> Any:
         return _read_json(self.path / "started.json")
@@ -167,9 +168,10 @@ def open_run(path: Path, recipe_toml: str, seed: int) -> Iterator[Run]:
         path.mkdir(parents=True, exist_ok=True)
         marker = path / "run.json"
         if marker.exists():
-            found = _read_json(marker) or {}
-            if found.get("format") != FORMAT:
-                raise LimbeckError(f"this run was made by another version (format {found.get('format')}, here {FORMAT})", str(path), "use --out for a new folder, or the version that made it")
+            found = _read_json(marker)
+            made = found.get("format") if isinstance(found, dict) else "unreadable"
+            if made != FORMAT:
+                raise LimbeckError(f"this run was made by another version (format {made}, here {FORMAT})", str(path), "use --out for a new folder, or the version that made it")
         elif any(path.iterdir()) and not (path / ".lock").exists():
             raise LimbeckError("the folder is not empty and not a run", str(path), "name another folder with --out")
         lock = (path / ".lock").open("a+")

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import difflib
+import json
 import tomllib
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
 from limbeck.errors import LimbeckError
 from limbeck.recipe.schema import ArmSection, Recipe, StudentSection, TrainSection
+
+AnyModel = TypeVar("AnyModel", bound=BaseModel)
 
 
 def packaged_recipes() -> dict[str, Path]:
@@ -36,23 +39,37 @@ def load_recipe(name_or_path: str, settings: Sequence[str] = ()) -> Recipe:
         raw = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as problem:
         raise LimbeckError(f"the recipe is not readable TOML: {problem}", str(path), "mend the line it names") from problem
-    raw.setdefault("recipe", {}).setdefault("name", path.stem)
+    if isinstance(raw.setdefault("recipe", {}), dict):
+        raw["recipe"].setdefault("name", path.stem)
     for setting in settings:
         _apply(raw, *_split(setting))
     return validate(raw, str(path))
 
 
 def validate(raw: dict[str, Any], where: str) -> Recipe:
-    """A dictionary as a recipe."""
+    """A dictionary as a recipe. Strict: `true` is no number and "8" is none either."""
     try:
-        recipe = Recipe.model_validate(raw)
+        recipe = _read(Recipe, raw)
     except ValidationError as problem:
         raise _explain(problem, where) from problem
+    _check_heads(recipe.student, f"{where}, [student]")
+    names = ["student", *(arm.name for arm in recipe.arm)]  # each names a folder: two alike would overwrite each other
     for arm in recipe.arm:
+        if names.count(arm.name) > 1:
+            raise LimbeckError(f"two students are called {arm.name!r}", f"{where}, [[arm]]", "give each arm a name of its own; `student` is the recipe's own")
         with_arm(recipe, arm, where)
-    if recipe.student.width % recipe.student.heads:
-        raise LimbeckError(f"width {recipe.student.width} is not a multiple of heads {recipe.student.heads}", f"{where}, [student]", "choose a width that the heads divide")
+    if len(set(recipe.recipe.seeds)) < len(recipe.recipe.seeds):
+        raise LimbeckError(f"recipe.seeds repeats a seed: {list(recipe.recipe.seeds)}", where, "name each seed once")
     return recipe
+
+
+def _read(model: type[AnyModel], raw: dict[str, Any]) -> AnyModel:
+    return model.model_validate_json(json.dumps(raw, default=str), strict=True)
+
+
+def _check_heads(student: StudentSection, where: str) -> None:
+    if student.width % student.heads:
+        raise LimbeckError(f"width {student.width} is not a multiple of heads {student.heads}", where, "choose a width that the heads divide")
 
 
 def with_arm(recipe: Recipe, arm: ArmSection, where: str = "[[arm]]") -> tuple[StudentSection, TrainSection]:
@@ -63,9 +80,11 @@ def with_arm(recipe: Recipe, arm: ArmSection, where: str = "[[arm]]") -> tuple[S
             raise LimbeckError(f"an arm cannot change {key!r}", f"{where}, arm {arm.name!r}", "arms change keys of student and train")
         _apply(raw, key, value)
     try:
-        return StudentSection.model_validate(raw["student"]), TrainSection.model_validate(raw["train"])
+        student, train = _read(StudentSection, raw["student"]), _read(TrainSection, raw["train"])
     except ValidationError as problem:
         raise _explain(problem, f"{where}, arm {arm.name!r}") from problem
+    _check_heads(student, f"{where}, arm {arm.name!r}")
+    return student, train
 
 
 def dump_toml(recipe: Recipe) -> str:
@@ -84,7 +103,7 @@ def _toml(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str):
-        return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+        return json.dumps(value, ensure_ascii=True).replace("\x7f", "\\u007f")
     if isinstance(value, list | tuple):
         return "[" + ", ".join(map(_toml, value)) + "]"
     if isinstance(value, dict):
@@ -115,7 +134,7 @@ def _apply(raw: dict[str, Any], key: str, value: Any) -> None:
 def _explain(problem: ValidationError, where: str) -> LimbeckError:
     first = problem.errors()[0]
     location = [str(part) for part in first["loc"]]
-    key = ".".join(location)
+    key = ".".join(location) or "this section"
     if first["type"] == "extra_forbidden":
         known = _keys_at(location[:-1])
         near = difflib.get_close_matches(location[-1], known, 1)

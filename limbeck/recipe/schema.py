@@ -12,7 +12,7 @@ Kind = Literal["autoregressive", "masked", "codefusion"]
 class Section(BaseModel):
     """A frozen part of a recipe."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class RecipeSection(Section):

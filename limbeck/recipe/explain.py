@@ -1,0 +1,76 @@
+"""What each key of a recipe means, its type, range and default: read from the schema, so that it is written once."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from limbeck.errors import LimbeckError
+from limbeck.recipe.schema import Recipe
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Key:
+    """One key of a recipe. `default` is JSON, or empty where the key must be given."""
+
+    name: str
+    kind: str
+    default: str
+    help: str
+
+
+def list_keys() -> list[Key]:
+    """Every key, in the order of the schema; those of arms start with `arm.`."""
+    schema = Recipe.model_json_schema()
+    out: list[Key] = []
+    for section, about in schema["properties"].items():
+        target = about.get("$ref") or about.get("items", {}).get("$ref")
+        fields = schema["$defs"][target.rsplit("/", 1)[-1]]["properties"]
+        out += [_key(f"{section}.{name}", field) for name, field in fields.items()]
+    return out
+
+
+def explain(name: str) -> Key:
+    """One key by its full name. Raises LimbeckError with the nearest one."""
+    keys = {key.name: key for key in list_keys()}
+    if name not in keys:
+        near = difflib.get_close_matches(name, keys, 1)
+        hint = f"did you mean {near[0]!r}?" if near else "see docs/recipe.md"
+        raise LimbeckError(f"a recipe has no key {name!r}", "recipe", hint)
+    return keys[name]
+
+
+def as_markdown() -> str:
+    """docs/recipe.md; a test holds the file to this text."""
+    lines = [
+        "# The recipe", "",
+        "One TOML file describes one expert. A key that is left out has its default; `--set train.steps=200` changes one from",
+        "the command line. An unknown key, or a value of another type, is an error. Written by `limbeck.recipe.explain`.",
+    ]  # fmt: skip
+    section = ""
+    for key in list_keys():
+        head, _, last = key.name.partition(".")
+        if head != section:
+            section = head
+            lines += ["", f"## `[[{head}]]`, any number" if head == "arm" else f"## `[{head}]`", "", "| key | type | default | what |", "|---|---|---|---|"]
+        default = f"`{key.default}`" if key.default else "must be given"
+        lines.append(f"| `{last}` | {key.kind} | {default} | {key.help} |".replace(" | |", " |"))
+    return "\n".join(lines) + "\n"
+
+
+def _key(name: str, field: dict[str, Any]) -> Key:
+    default = json.dumps(field["default"]) if "default" in field else "{}" if field["type"] == "object" else ""
+    return Key(name=name, kind=_kind(field), default="" if name == "recipe.name" else default, help=field.get("description", ""))
+
+
+def _kind(field: dict[str, Any]) -> str:
+    if "enum" in field:
+        return " or ".join(f"`{value}`" for value in field["enum"])
+    if field["type"] == "array":
+        return f"list of {_kind(field['items'])}"
+    names = {"integer": "whole number", "number": "number", "string": "text", "boolean": "true or false", "object": "table"}
+    bounds = [("minimum", "at least"), ("exclusiveMinimum", "above"), ("maximum", "at most"), ("exclusiveMaximum", "below"), ("multipleOf", "a multiple of")]
+    limits = [f"{words} {field[bound]:,}" for bound, words in bounds if bound in field]
+    return ", ".join([names[field["type"]], *limits])
