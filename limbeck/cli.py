@@ -23,6 +23,8 @@ Out = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="the run 
 Quiet = Annotated[bool, typer.Option("--quiet", help="no progress")]
 Json = Annotated[bool, typer.Option("--json", help="one JSON document on standard output, nothing else there")]
 
+INTERRUPTED = 130
+
 
 def main(arguments: list[str] | None = None) -> None:
     """Run a command; errors a user can mend are three lines and exit code 2."""
@@ -30,7 +32,10 @@ def main(arguments: list[str] | None = None) -> None:
     debug = "--debug" in given
     given = [a for a in given if a != "--debug"]
     try:
-        app(given, standalone_mode=False)
+        code = app(given, standalone_mode=False)  # verbs return None; Typer returns the code of an exit, 130 for Ctrl-C
+        if code == INTERRUPTED:
+            raise KeyboardInterrupt
+        sys.exit(code or 0)
     except LimbeckError as problem:
         if debug:
             raise
@@ -38,12 +43,15 @@ def main(arguments: list[str] | None = None) -> None:
         sys.exit(2)
     except (KeyboardInterrupt, typer.Abort):
         sys.stderr.write("interrupted; run the same command again to go on\n")
-        sys.exit(130)
+        sys.exit(INTERRUPTED)
     except typer.Exit as leaving:
         sys.exit(leaving.exit_code)
     except Exception as problem:
         if hasattr(problem, "format_message") and hasattr(problem, "exit_code"):  # wrong usage, as the argument parser sees it
             context = getattr(problem, "ctx", None)
+            if type(problem).__name__ == "NoArgsIsHelpError":  # no error: the message is the help
+                sys.stderr.write(problem.format_message() + "\n")
+                sys.exit(2)
             _complain(str(LimbeckError(problem.format_message(), context.command_path if context else "limbeck", "see --help")))
             sys.exit(2)
         if isinstance(problem, OSError) and not debug:

@@ -64,7 +64,7 @@ def test_a_csv_cell_that_looks_like_a_formula_stays_text(tmp_path):
     table = read_table(tmp_path / "t.csv")
     write_rule(tmp_path / "t.csv", tmp_path / "o.xlsx", parse("GreaterThan(c[1], 5)"), table)
     cell = openpyxl.load_workbook(tmp_path / "o.xlsx").active["A2"]
-    assert cell.data_type != "f" or cell.value == "=cmd()" and cell.quotePrefix
+    assert cell.data_type != "f" or (cell.value == "=cmd()" and cell.quotePrefix)
 
 
 def test_what_is_no_workbook_is_refused(tmp_path):

@@ -13,7 +13,7 @@ from limbeck.recipe.schema import Recipe
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Key:
-    """One key of a recipe. `default` is JSON, or empty where the key must be given."""
+    """One key of a recipe. `default` is JSON, or words where it depends."""
 
     name: str
     kind: str
@@ -27,8 +27,12 @@ def list_keys() -> list[Key]:
     out: list[Key] = []
     for section, about in schema["properties"].items():
         target = about.get("$ref") or about.get("items", {}).get("$ref")
-        fields = schema["$defs"][target.rsplit("/", 1)[-1]]["properties"]
-        out += [_key(f"{section}.{name}", field) for name, field in fields.items()]
+        model = schema["$defs"][target.rsplit("/", 1)[-1]]
+        for name, field in model["properties"].items():
+            default = json.dumps(field.get("default", {}))
+            if name in model.get("required", ()):
+                default = "the file's name" if section == "recipe" else "must be given"
+            out.append(Key(name=f"{section}.{name}", kind=_kind(field), default=default, help=field.get("description", "")))
     return out
 
 
@@ -55,14 +59,8 @@ def as_markdown() -> str:
         if head != section:
             section = head
             lines += ["", f"## `[[{head}]]`, any number" if head == "arm" else f"## `[{head}]`", "", "| key | type | default | what |", "|---|---|---|---|"]
-        default = f"`{key.default}`" if key.default else "must be given"
-        lines.append(f"| `{last}` | {key.kind} | {default} | {key.help} |".replace(" | |", " |"))
+        lines.append(f"| `{last}` | {key.kind} | {key.default} | {key.help} |")
     return "\n".join(lines) + "\n"
-
-
-def _key(name: str, field: dict[str, Any]) -> Key:
-    default = json.dumps(field["default"]) if "default" in field else "{}" if field["type"] == "object" else ""
-    return Key(name=name, kind=_kind(field), default="" if name == "recipe.name" else default, help=field.get("description", ""))
 
 
 def _kind(field: dict[str, Any]) -> str:
