@@ -17,7 +17,7 @@ run: $(BIN)/.ready
 
 test: $(BIN)/.ready
 	$(BIN)/ruff check .
-	-$(BIN)/pyright --pythonpath $(BIN)/python
+	$(BIN)/pyright --pythonpath $(BIN)/python
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 size:

@@ -50,9 +50,9 @@ def main(arguments: list[str] | None = None) -> None:
         if hasattr(problem, "format_message") and hasattr(problem, "exit_code"):  # wrong usage, as the argument parser sees it
             context = getattr(problem, "ctx", None)
             if type(problem).__name__ == "NoArgsIsHelpError":  # no error: the message is the help
-                sys.stderr.write(problem.format_message() + "\n")
+                sys.stderr.write(getattr(problem, "format_message")() + "\n")
                 sys.exit(2)
-            _complain(str(LimbeckError(problem.format_message(), context.command_path if context else "limbeck", "see --help")))
+            _complain(str(LimbeckError(getattr(problem, "format_message")(), context.command_path if context else "limbeck", "see --help")))
             sys.exit(2)
         if isinstance(problem, OSError) and not debug:
             from limbeck.run import disk_error

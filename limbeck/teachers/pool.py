@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
+from multiprocessing import connection, get_context, parent_process
 from typing import Any
 
 from limbeck.records import Prompt
@@ -13,8 +15,17 @@ from limbeck.records import Prompt
 _teacher: Any = None
 
 
+def _leave_with_parent() -> None:
+    """A killed run must not leave its workers behind: they hold hundreds of MB and wait for ever."""
+    parent = parent_process()
+    if parent is not None:
+        connection.wait([parent.sentinel])
+        os._exit(1)
+
+
 def _start(factory: Callable[[], Any]) -> None:
     global _teacher
+    threading.Thread(target=_leave_with_parent, daemon=True).start()
     import torch
 
     torch.set_num_threads(1)
