@@ -55,10 +55,25 @@ def test_the_grammar_allows_every_generated_answer_and_every_allowed_walk_is_a_r
             assert text is not None or any(SYMBOLS[s].startswith(("W", "#")) for s in walk), [SYMBOLS[s] for s in walk]
 
 
+def test_no_column_is_compared_with_itself_and_no_part_is_said_twice():
+    codec = CFCodec()
+    at = [SYMBOLS.index(s) for s in ("GreaterThan", "COL1")]
+    mask = codec.allowed(prompt("sales over 5"), at)
+    assert not mask[SYMBOLS.index("COL1")] and mask[SYMBOLS.index("COL4")]
+    twice = [SYMBOLS.index(s) for s in ("OR", "Blanks", "COL1", "Blanks", "COL1", ")", "<eos>")]
+    assert codec.decode(prompt("sales"), twice) is None
+
+
+def test_initials_and_millimetres():
+    table = {"headers": ["Team", "GF", "GA", "Rain mm"], "rows": [["A", 3, 4, 1], ["B", 2, 1, 9]], "today": "2024-06-15"}
+    reading = CFCodec().reading(Prompt(id="i", text="fewest goals for, rain over 20mm", context={"table": table}))
+    assert [k.column for k in reading.links][1:3] == [1, 1] and [w.value for w in reading.words if w.value is not None] == [20]
+
+
 def test_a_literal_that_is_nowhere_cannot_be_said():
     assert CFCodec().encode_answer(prompt("sales over a lot"), "GreaterThan(c[1], 777)") is None
 
 
 def test_source_has_a_row_for_each_word_column_and_value():
     source = CFCodec().encode(prompt("sales over 1000"))
-    assert source.kind_S.shape == (1 + 3 + 5 + 6,) and source.slot_S[1] == SYMBOLS.index("W0") and source.link_S[1] == SYMBOLS.index("COL1")
+    assert source.kind_S.shape == (1 + 3 + 5 + 4,) and source.slot_S[1] == SYMBOLS.index("W0") and source.link_S[1] == SYMBOLS.index("COL1")

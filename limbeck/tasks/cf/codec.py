@@ -1,4 +1,4 @@
-"""Between CF prompts and rules and a network's numbers: the slots of a prompt, the symbols of a rule, and its grammar.
+"""Between CF prompts and rules and a network's numbers: the slots of a prompt, the symbols of a rule (grammar.py).
 
 A rule is written in prefix form: `Between COL1 W4 W6 <eos>`. COLi, Wi and VALi are slots: they point at a column, a word
 of the utterance, or a cell value, and are copied back when the rule is printed. A text is a first and a last word, or
@@ -19,6 +19,26 @@ import numpy as np
 
 from limbeck.records import Prompt
 from limbeck.task import Source
+from limbeck.tasks.cf.grammar import (
+    CLOSE,
+    COL,
+    CONSTANT,
+    CONSTANTS,
+    EOS,
+    FIXED,
+    GROUPS,
+    ID,
+    MAX_DEPTH,
+    MAX_SPAN,
+    SYMBOLS,
+    TODAY,
+    VAL,
+    VALUE_OF,
+    W,
+    is_number,
+    mask_of,
+    state_after,
+)  # fmt: skip
 from limbeck.tasks.cf.language import (
     SIGNATURES,
     Column,
@@ -34,30 +54,10 @@ from limbeck.tasks.cf.language import (
 from limbeck.tasks.cf.lexer import Word
 from limbeck.tasks.cf.reading import MAX_COLUMNS, MAX_VALUES, MAX_WORDS, Link, Reading, fold, read, stem
 
-CONSTANTS = (-1.0, 0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 10.0, 20.0, 25.0, 50.0, 75.0, 90.0, 100.0)
-GROUPS = {"AND", "OR"}
-MAX_PARTS, MAX_DEPTH, MAX_SPAN = 4, 3, 8
 PIECES, FLAGS = 12, 32
 KINDS = ("<pad>", "word", "number", "date", "range", "operator", "error", "other", "column:number", "column:percent",
          "column:date", "column:text", "column:boolean", "column:empty", "value", "start")  # fmt: skip
 _KIND = {name: number for number, name in enumerate(KINDS)}
-FUNCTIONS = tuple(SIGNATURES)
-FIXED = ("<pad>", "<bos>", "<eos>", *FUNCTIONS, ")", *(f"#{c:g}" for c in CONSTANTS), "@today")
-SYMBOLS = (
-    *FIXED,
-    *(f"COL{i}" for i in range(MAX_COLUMNS)),
-    *(f"W{i}" for i in range(MAX_WORDS)),
-    *(f"VAL{i}" for i in range(MAX_VALUES)),
-)
-_ID = {name: number for number, name in enumerate(SYMBOLS)}
-_COL, _W, _VAL, _EOS, _CLOSE, _TODAY = _ID["COL0"], _ID["W0"], _ID["VAL0"], _ID["<eos>"], _ID[")"], _ID["@today"]
-_CONSTANT = {value: _ID[f"#{value:g}"] for value in CONSTANTS}
-_VALUE_OF = {number: value for value, number in _CONSTANT.items()}
-
-# What is still owed, innermost last. Kinds are those of SIGNATURES plus: "end", "part:N:D" (a rule of a group that has
-# N parts at depth D, or its close), "span:I" (the last word of a text that begins at word I).
-State = tuple[str, ...]
-_START: State = ("end", "rule:0")
 
 
 class CFCodec:
@@ -109,14 +109,14 @@ class CFCodec:
             out = _encode_rule(parse(text), reading, set())
         except (RuleError, _Unsayable):
             return None
-        return [*out, _EOS] if len(out) < self.target_length else None
+        return [*out, EOS] if len(out) < self.target_length else None
 
     def decode(self, prompt: Prompt, symbols: Sequence[int]) -> str | None:
         """The printed rule, or None where the symbols are no rule."""
         reading = self.reading(prompt)
         body = list(symbols)
-        if _EOS in body:
-            body = body[: body.index(_EOS)]
+        if EOS in body:
+            body = body[: body.index(EOS)]
         try:
             rule, used = _decode_rule(body, 0, reading, 0)
             check_whole(rule)
@@ -127,7 +127,7 @@ class CFCodec:
     def allowed(self, prompt: Prompt, prefix: Sequence[int]) -> np.ndarray:
         """bool [V]: the symbols by which a prefix can still become a rule; all False after a misstep."""
         reading = self.reading(prompt)
-        return _mask(_state(reading, tuple(prefix)), reading)
+        return mask_of(state_after(reading, tuple(prefix)), reading)
 
 
 class _Unsayable(Exception):
@@ -170,7 +170,7 @@ def _write_words(source: Source, reading: Reading) -> None:
     for at, (word, link) in enumerate(zip(reading.words, reading.links, strict=True)):
         row = at + 1
         source.kind_S[row] = _KIND[word.sort]
-        source.slot_S[row] = _W + at
+        source.slot_S[row] = W + at
         is_plain_word = word.sort in ("word", "operator", "other", "error")
         if word.sort == "number":
             _put(source.pieces_SG[row], _number_pieces(word))
@@ -180,7 +180,7 @@ def _write_words(source: Source, reading: Reading) -> None:
             shape = re.sub(r"\d+", "0", word.text.lower())
             _put(source.pieces_SG[row], (zlib.crc32(f"d:{shape}".encode()) % (2**30) + 1,))
         column = link.column if link.column >= 0 else link.value_column
-        source.link_S[row] = _COL + column if column >= 0 else 0
+        source.link_S[row] = COL + column if column >= 0 else 0
         source.flags_SF[row] = _word_flags(word, link, reading, at)
 
 
@@ -217,7 +217,7 @@ def _write_columns(source: Source, reading: Reading, start: int) -> None:
     for at, column in enumerate(reading.columns):
         row = start + at
         source.kind_S[row] = _KIND[f"column:{column.kind}"]
-        source.slot_S[row] = _COL + at
+        source.slot_S[row] = COL + at
         _put(source.pieces_SG[row], _bag(column.words))
         mine = [k for k in reading.links if k.column == at]
         named = {stem(w.text) for w, k in zip(reading.words, reading.links, strict=True) if k.column == at}
@@ -238,14 +238,15 @@ def _write_columns(source: Source, reading: Reading, start: int) -> None:
         flags[18] = len(numeric) >= 1 and column == numeric[0]
         flags[19] = bool(dates) and column == dates[0]
         flags[20] = column.low < 0
+        flags[21] = column.kind in ("number", "percent") and column.low == 0
 
 
 def _write_values(source: Source, reading: Reading, start: int) -> None:
     for at, (column, text, linked, share) in enumerate(reading.values):
         row = start + at
         source.kind_S[row] = _KIND["value"]
-        source.slot_S[row] = _VAL + at
-        source.link_S[row] = _COL + column
+        source.slot_S[row] = VAL + at
+        source.link_S[row] = COL + column
         _put(source.pieces_SG[row], _bag(re.findall(r"[^\W_]+|[^\s\w]", text.lower()) or [text]))
         source.flags_SF[row, :5] = (linked, share, len(text) <= 2, reading.columns[column].kind == "boolean", len(text) / 30)
 
@@ -268,7 +269,7 @@ def resolve_number(word: Word, column: Any) -> float:
 
 
 def _encode_rule(rule: Rule, reading: Reading, used: set[int]) -> list[int]:
-    out = [_ID[rule.function]]
+    out = [ID[rule.function]]
     column: Any = None
     for argument in rule.arguments:
         if isinstance(argument, Rule):
@@ -278,14 +279,14 @@ def _encode_rule(rule: Rule, reading: Reading, used: set[int]) -> list[int]:
             if position is None:
                 raise _Unsayable
             column = column or reading.columns[position]
-            out.append(_COL + position)
+            out.append(COL + position)
         elif isinstance(argument, Number):
             out.append(_encode_number(argument.value, _number_column(rule.function, column), reading, used))
         elif isinstance(argument, Text):
             out += _encode_text(argument.value, reading, column)
         else:
             out.append(_encode_period(argument.text, reading, used))
-    return [*out, _CLOSE] if rule.function in GROUPS else out
+    return [*out, CLOSE] if rule.function in GROUPS else out
 
 
 def _number_column(function: str, column: Any) -> Any:
@@ -303,9 +304,9 @@ def _encode_number(value: float, column: Any, reading: Reading, used: set[int]) 
     hits.sort(key=lambda i: (i in used, reading.links[i].by_letter, reading.words[i].is_ordinal, i))
     if hits:
         used.add(hits[0])
-        return _W + hits[0]
-    if value in _CONSTANT:
-        return _CONSTANT[value]
+        return W + hits[0]
+    if value in CONSTANT:
+        return CONSTANT[value]
     raise _Unsayable
 
 
@@ -322,22 +323,22 @@ def _encode_text(text: str, reading: Reading, column: Any) -> list[int]:
                 if best is None or rank > best[0]:
                     best = (rank, first, last)
     if best is not None:
-        return [_W + best[1], _W + best[2]]
+        return [W + best[1], W + best[2]]
     for at, (position, value, _, _) in enumerate(reading.values):
         if fold(value) == wanted and position == at_column:
-            return [_VAL + at]
+            return [VAL + at]
     raise _Unsayable
 
 
 def _encode_period(period: str, reading: Reading, used: set[int]) -> int:
     if period == "today":
-        return _TODAY
+        return TODAY
     hits = [i for i, w in enumerate(reading.words) if w.period == period]
     hits.sort(key=lambda i: (i in used, i))
     if not hits:
         raise _Unsayable
     used.add(hits[0])
-    return _W + hits[0]
+    return W + hits[0]
 
 
 def _decode_rule(body: list[int], at: int, reading: Reading, depth: int) -> tuple[Rule, int]:
@@ -347,10 +348,10 @@ def _decode_rule(body: list[int], at: int, reading: Reading, depth: int) -> tupl
     at += 1
     if function in GROUPS:
         parts: list[Any] = []
-        while body[at] != _CLOSE:
+        while body[at] != CLOSE:
             part, at = _decode_rule(body, at, reading, depth + 1)
             parts.append(part)
-        if len(parts) < 2:
+        if len(parts) < 2 or any(part in parts[:n] for n, part in enumerate(parts)):
             raise _Unsayable
         return Rule(function, tuple(parts)), at + 1
     arguments: list[Any] = []
@@ -360,7 +361,7 @@ def _decode_rule(body: list[int], at: int, reading: Reading, depth: int) -> tupl
             part, at = _decode_rule(body, at, reading, depth + 1)
             arguments.append(part)
         elif kind == "optional_number":
-            if at < len(body) and (_is_number(body[at], reading) or body[at] in _VALUE_OF):
+            if at < len(body) and (is_number(body[at], reading) or body[at] in VALUE_OF):
                 arguments.append(Number(_number_at(body[at], reading, None)))
                 at += 1
         elif kind == "text":
@@ -369,8 +370,8 @@ def _decode_rule(body: list[int], at: int, reading: Reading, depth: int) -> tupl
         else:
             symbol = body[at]
             at += 1
-            if _COL <= symbol < _W and kind in ("column", "number_or_column"):
-                chosen = reading.columns[symbol - _COL]
+            if COL <= symbol < W and kind in ("column", "number_or_column"):
+                chosen = reading.columns[symbol - COL]
                 column = column or chosen
                 arguments.append(Column(chosen.index))
             elif kind == "period":
@@ -383,99 +384,25 @@ def _decode_rule(body: list[int], at: int, reading: Reading, depth: int) -> tupl
 
 
 def _number_at(symbol: int, reading: Reading, column: Any) -> float:
-    if symbol in _VALUE_OF:
-        return _VALUE_OF[symbol]
-    if not _is_number(symbol, reading):
+    if symbol in VALUE_OF:
+        return VALUE_OF[symbol]
+    if not is_number(symbol, reading):
         raise _Unsayable
-    return resolve_number(reading.words[symbol - _W], column)
+    return resolve_number(reading.words[symbol - W], column)
 
 
 def _period_at(symbol: int, reading: Reading) -> str:
-    if symbol == _TODAY:
+    if symbol == TODAY:
         return "today"
-    if not _W <= symbol < _VAL or reading.words[symbol - _W].period is None:
+    if not W <= symbol < VAL or reading.words[symbol - W].period is None:
         raise _Unsayable
-    return str(reading.words[symbol - _W].period)
+    return str(reading.words[symbol - W].period)
 
 
 def _text_at(body: list[int], at: int, reading: Reading) -> tuple[str, int]:
-    if body[at] >= _VAL:
-        return reading.values[body[at] - _VAL][1], at + 1
-    first, last = body[at] - _W, body[at + 1] - _W
+    if body[at] >= VAL:
+        return reading.values[body[at] - VAL][1], at + 1
+    first, last = body[at] - W, body[at + 1] - W
     if not 0 <= first <= last < len(reading.words) or last - first >= MAX_SPAN:
         raise _Unsayable
     return reading.span(first, last).strip(), at + 2
-
-
-def _is_number(symbol: int, reading: Reading) -> bool:
-    return _W <= symbol < _VAL and symbol - _W < len(reading.words) and reading.words[symbol - _W].value is not None
-
-
-# --- the grammar, one symbol at a time ---------------------------------------------------------------------------------
-
-
-def _state(reading: Reading, prefix: tuple[int, ...]) -> State | None:
-    """What is owed after a prefix; None after a misstep."""
-    if not prefix:
-        return _START
-    known = reading.states.get(prefix)
-    if known is None:
-        before = _state(reading, prefix[:-1])
-        known = _advance(before, prefix[-1], reading) if before and _mask(before, reading)[prefix[-1]] else None
-        reading.states[prefix] = known
-    return known
-
-
-def _advance(state: State, symbol: int, reading: Reading) -> State:
-    *rest, top = state
-    if top == "optional_number" and not (symbol in _VALUE_OF or _is_number(symbol, reading)):
-        return _advance(tuple(rest), symbol, reading)
-    if top.startswith("part") and symbol == _CLOSE:
-        return tuple(rest)
-    if top.startswith(("rule", "part")):
-        depth = int(top.split(":")[-1])
-        if top.startswith("part"):
-            rest.append(f"part:{int(top.split(':')[1]) + 1}:{depth}")
-        function = SYMBOLS[symbol]
-        if function in GROUPS:
-            return (*rest, f"part:0:{depth + 1}")
-        return (*rest, *(f"rule:{depth + 1}" if kind == "rule" else kind for kind in reversed(SIGNATURES[function])))
-    if top == "text" and symbol < _VAL:
-        return (*rest, f"span:{symbol - _W}")
-    return tuple(rest)
-
-
-def _mask(state: State | None, reading: Reading) -> np.ndarray:
-    mask = np.zeros(len(SYMBOLS), bool)
-    if not state:
-        return mask
-    top = state[-1]
-    words = reading.words
-    if top == "end":
-        mask[_EOS] = True
-    elif top.startswith(("rule", "part")):
-        depth = int(top.split(":")[-1])
-        parts = int(top.split(":")[1]) if top.startswith("part") else 0
-        mask[_ID[FUNCTIONS[0]] : _CLOSE] = parts < MAX_PARTS
-        if depth >= MAX_DEPTH - 1:
-            mask[[_ID["AND"], _ID["OR"], _ID["NOT"]]] = False
-        mask[_CLOSE] = parts >= 2
-    elif top.startswith("span"):
-        first = int(top.split(":")[1])
-        mask[_W + first : _W + min(first + MAX_SPAN, len(words))] = True
-    elif top == "text":
-        mask[_W : _W + len(words)] = True
-        mask[_VAL : _VAL + len(reading.values)] = True
-    elif top == "column":
-        mask[_COL : _COL + len(reading.columns)] = True
-    elif top == "period":
-        mask[[_W + i for i, w in enumerate(words) if w.period is not None]] = True
-        mask[_TODAY] = True
-    else:
-        mask[[_W + i for i, w in enumerate(words) if w.value is not None]] = True
-        mask[list(_VALUE_OF)] = True
-        if top == "number_or_column":
-            mask[_COL : _COL + len(reading.columns)] = True
-        if top == "optional_number":
-            mask |= _mask(state[:-1], reading)
-    return mask

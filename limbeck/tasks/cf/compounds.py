@@ -5,11 +5,13 @@ from __future__ import annotations
 
 from random import Random
 
-from limbeck.tasks.cf.conditions import Drawn, Wording, WordingError, compare, name_column, pick, when
 from limbeck.tasks.cf.language import Column, Rule, Text
+from limbeck.tasks.cf.moments import when
 from limbeck.tasks.cf.paraphrase import sort_of
+from limbeck.tasks.cf.quantities import compare, count_in_front
 from limbeck.tasks.cf.table import is_blank, read_number, shown
 from limbeck.tasks.cf.tables import Made, MadeTable, plural
+from limbeck.tasks.cf.wording import Drawn, Wording, WordingError, name_column, pick
 
 
 def _texts(made: MadeTable, column: Made) -> list[str]:
@@ -33,8 +35,13 @@ def _is(random: Random, column: Made, text: str) -> tuple[Rule, str]:
 
 def compound(random: Random, made: MadeTable) -> Drawn:
     """A text and a number or date, the text as an adjective of the row."""
-    column = pick(random, [c for c in made.of("category", "code") if _texts(made, c)])
-    first, spoken = _is(random, column, random.choice(_texts(made, column)))
+    counted = [c for c in made.columns if c.words.extra.get("count")]
+    if counted and random.random() < 0.5:
+        column = random.choice(counted)
+        first, spoken = count_in_front(random, made, column)
+    else:
+        column = pick(random, [c for c in made.of("category", "code") if _texts(made, c)])
+        first, spoken = _is(random, column, random.choice(_texts(made, column)))
     second, wordings = (when if made.of("date") and random.random() < 0.25 else compare)(random, made)
     row = random.choice(made.rows)
     rows = plural(row)

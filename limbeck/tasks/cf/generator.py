@@ -12,18 +12,24 @@ from collections.abc import Callable
 from random import Random
 
 from limbeck.records import Example, Prompt, content_id
-from limbeck.tasks.cf import phrases
+from limbeck.tasks.cf import phrases, quantities, texts
 from limbeck.tasks.cf.compounds import COMPOUNDS
-from limbeck.tasks.cf.conditions import FAMILIES, Wording, WordingError
 from limbeck.tasks.cf.executor import run_rule
 from limbeck.tasks.cf.language import SCALES, Rule, columns_of, print_rule
+from limbeck.tasks.cf.moments import when
 from limbeck.tasks.cf.naming import find_cue
 from limbeck.tasks.cf.paraphrase import PERSONS
 from limbeck.tasks.cf.tables import MadeTable, make_table, plural
+from limbeck.tasks.cf.wording import Drawn, Wording, WordingError
 
+FAMILIES: dict[str, Callable[[Random, MadeTable], Drawn]] = {
+    "compare": quantities.compare, "between": quantities.between, "rank": quantities.rank, "average": quantities.average,
+    "columns": quantities.columns, "scale": quantities.scale, "special": quantities.special, "text": texts.text,
+    "value": texts.value, "state": texts.state, "date": when, **COMPOUNDS,
+}  # fmt: skip
 WEIGHTS = {
-    "compare": 22, "between": 6, "text": 15, "value": 11, "state": 10, "rank": 13, "average": 6, "date": 15, "columns": 4,
-    "scale": 8, "group": 9, "compound": 7, "two_texts": 3, "either": 4, "possessive": 4,
+    "compare": 22, "between": 6, "text": 15, "value": 13, "state": 10, "rank": 14, "average": 6, "date": 17, "columns": 7,
+    "scale": 8, "special": 7, "group": 9, "compound": 8, "two_texts": 3, "either": 4, "possessive": 4,
 }  # fmt: skip
 TYPO_RATE = 0.06
 TRIES = 12
@@ -39,7 +45,7 @@ def generate_one(seed: int, index: int) -> Example:
         for _ in range(TRIES):
             made = make_table(random)
             try:
-                rule, wordings = _group(random, made) if family == "group" else (FAMILIES | COMPOUNDS)[family](random, made)
+                rule, wordings = _group(random, made) if family == "group" else FAMILIES[family](random, made)
             except WordingError:
                 continue
             marks = run_rule(rule, made.table)
@@ -64,9 +70,9 @@ def _group(random: Random, made: MadeTable) -> tuple[Rule, list[Wording]]:
     parts: list[tuple[Rule, list[Wording]]] = []
     size = 2 if random.random() < 0.85 else 3
     for _ in range(40):
-        family = random.choices(["compare", "value", "text", "date", "state", "between", "columns", "average"], [38, 28, 8, 10, 6, 4, 3, 3])[0]
+        family = random.choices(["compare", "value", "text", "date", "state", "between", "columns", "average", "special"], [36, 28, 8, 12, 6, 4, 4, 3, 6])[0]
         try:
-            rule, wordings = (FAMILIES | COMPOUNDS)[family](random, made)
+            rule, wordings = FAMILIES[family](random, made)
         except WordingError:
             continue
         if rule.function not in SCALES and all(_goes_with(rule, other) for other, _ in parts):
@@ -80,16 +86,16 @@ def _group(random: Random, made: MadeTable) -> tuple[Rule, list[Wording]]:
         raise WordingError
     shape = random.choice(shapes)
     chosen = [random.choice([w for w in wordings if w.shape == shape]) for _, wordings in parts]
-    texts = [w.text for w in chosen]
+    said = [w.text for w in chosen]
     if random.random() < 0.62:
         rule, joins = Rule("AND", tuple(r for r, _ in parts)), [" and ", " and ", " but also ", " and also ", ", and ", " but "]
         if shape == "clause":
             joins = [" and ", " and ", " while ", " but ", " and also ", " AND "]
     else:
         rule, joins = Rule("OR", tuple(r for r, _ in parts)), [" or ", " or ", ", or ", " or else ", " OR ", " or any "]
-    joined = texts[0]
-    for text in texts[1:]:
-        joined += random.choice([j for j in joins if j != " or any " or shape == "np"]) + text
+    joined = said[0]
+    for more in said[1:]:
+        joined += random.choice([j for j in joins if j != " or any " or shape == "np"]) + more
     if random.random() < 0.06 and rule.function == "AND":
         joined = "both " + joined
     elif random.random() < 0.08 and rule.function == "OR":
@@ -150,8 +156,8 @@ def _utter(random: Random, made: MadeTable, wording: Wording, family: str) -> st
         "{row}": row, "{l}": wording.letter or letter, "{g}": wording.cells or f"{letter}{first}:{letter}{first + random.randint(3, 200)}",
         "{h}": wording.header or random.choice(["Value", "Total", "Name", "Sheet"]),
     }  # fmt: skip
-    for slot, value in filled.items():
-        text = text.replace(slot, value)
+    for slot, filling in filled.items():
+        text = text.replace(slot, filling)
     if wording.shape not in ("ticket", "whole") and random.random() < 0.6:
         tail = random.choice([t for t in phrases.TAILS if not has_color or "{k}" not in t]).replace("{k}", random.choice(phrases.COLORS)).replace("{s}", _sheet(random))
         is_order = text.split()[0] in phrases.VERBS

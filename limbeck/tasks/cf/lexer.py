@@ -115,11 +115,13 @@ def lex(utterance: str, today: date) -> list[Word]:
 
 
 def _days(words: list[Word]) -> list[Word]:
-    """ "2 weeks" also knows that it is 14 days."""
+    """ "2 weeks" also knows that it is 14 days, and "a week" that it is 7."""
     out = list(words)
     for at, word in enumerate(words[:-1]):
         factor = UNIT_DAYS.get(words[at + 1].text.lower().rstrip("s"))
-        if word.value is not None and factor:
+        if factor and word.sort == "word" and word.text.lower() in ("a", "an"):
+            out[at] = replace(word, sort="number", value=1.0, days=factor)
+        elif word.value is not None and factor:
             out[at] = replace(word, days=word.value * factor)
     return out
 
@@ -151,6 +153,8 @@ def _period(match: re.Match[str], today: date) -> str | None:
 def _number(match: re.Match[str], word: Word) -> Word:
     value = float(match.group("num").replace(",", "").rstrip("."))
     suffix = (match.group("suffix") or match.group("word") or "").lower()
+    if suffix == "mm" and not match.group("cur"):
+        suffix = ""  # "20mm" of rain; "$20mm" is money
     value = round(value * SUFFIXES.get(suffix, 1.0), 9)
     if match.group("sign") in ("-", "−") or match.group("sign2"):
         value = -value

@@ -2,8 +2,9 @@
 
 `lexicon/columns.txt` holds one column a line, grouped by the kind of row ("@people employee/worker"):
 `kind | headers | mentions | key: values | ...` with `/` between alternatives. Keys: range (low high decimals), high and
-low (superlatives), more and less (comparatives), values (`text=what people say/...;...`), yes, no, verb (of dates),
-past, future, neg, pos. Lines `pair | left | right | more: | less: | equal:` say how two columns are compared.
+low (superlatives), more and less (comparatives), values (`text=what people say/...;...`), yes, no, verb (of dates and
+years), past, future, neg, pos, zero, full and part (of a percentage), unit, count ("two-bed"), times ("won 5 times"),
+better (what one can be better at). Lines `pair | left | right | more: | less: | equal:` say how two columns are compared.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ def load_lexicon() -> tuple[tuple[Domain, ...], dict[tuple[str, str], dict[str, 
         elif line.strip() and not line.startswith("#"):
             parts = [part.strip() for part in line.split(" | ")]
             if parts[0] == "pair":
-                pairs[parts[1], parts[2]] = _extra(parts[3:])
+                pairs[parts[1], parts[2]] = pairs.get((parts[1], parts[2]), {}) | _extra(parts[3:])
             else:
                 domains[-1][2].append(_column(parts))
     words = json.loads((folder / "words.json").read_text(encoding="utf-8"))

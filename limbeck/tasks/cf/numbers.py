@@ -7,7 +7,7 @@ from random import Random
 
 from limbeck.tasks.cf.tables import Made
 
-DAYS = [2, 3, 5, 7, 10, 14, 15, 20, 30, 30, 45, 60, 90, 90, 100, 120, 180, 365]
+DAYS = [1, 2, 3, 5, 7, 7, 10, 14, 15, 20, 21, 30, 30, 45, 60, 90, 90, 100, 120, 180, 365, 365, 730]
 _SMALL = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen"]
 _TENS = ["", "", "twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"]
 
@@ -35,6 +35,11 @@ def percent_text(random: Random, value: float) -> str:
     return f"{spoken}{random.choice(['%', '%', '%', ' %', ' percent', ' pct'])}"
 
 
+def is_year(column: Made) -> bool:
+    """A column of years held as numbers."""
+    return column.words.low >= 1800 and column.words.high <= 2100
+
+
 def number_text(random: Random, value: float, column: Made) -> str:
     """A threshold as it would be typed for this column."""
     if column.words.kind == "percent" and abs(value) <= 3:
@@ -44,6 +49,12 @@ def number_text(random: Random, value: float, column: Made) -> str:
     if column.words.kind == "percent":
         return f"{value:g}{random.choice(['%', '%', ' percent', ''])}"
     plain = f"{value:.12g}"
+    if is_year(column):
+        return plain
+    units = column.words.extra.get("unit")
+    if units and random.random() < 0.3:
+        unit = random.choice(units)
+        return f"{plain}{'' if len(unit) <= 2 and random.random() < 0.5 else ' '}{unit}"
     roll = random.random()
     if value == int(value):
         whole = int(value)
@@ -54,7 +65,7 @@ def number_text(random: Random, value: float, column: Made) -> str:
         if 0 <= whole < 100 and roll < 0.12:
             return words_for(whole)
         if whole >= 1000 and whole % 100 == 0 and roll < 0.28:
-            return random.choice([f"{whole / 1000:g}k", f"{whole / 1000:g}K", f"{whole / 1000:g} thousand" if whole % 1000 == 0 else f"{whole / 1000:g}k"])
+            return random.choice([f"{whole / 1000:g}k", f"{whole / 1000:g}K", f"{whole / 1000:g} thousand" if whole % 1000 == 0 else f"{whole / 1000:g}k", f"{whole / 1000:g} grand" if column.words.kind == "money" else f"{whole / 1000:g}k"])
         if whole in (100, 200, 300, 500, 1000, 2000, 5000) and roll < 0.4:
             return {100: "a hundred", 200: "two hundred", 300: "three hundred", 500: "five hundred", 1000: "a thousand", 2000: "two thousand", 5000: "five thousand"}[whole]
         if whole >= 1_000_000 and whole % 100_000 == 0 and roll < 0.6:

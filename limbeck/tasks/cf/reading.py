@@ -107,12 +107,15 @@ def _describe(table: Table, index: int) -> Column:
     cells = [row[index] for row in table.rows[:SAMPLE_ROWS]]
     numbers = [n for n in map(read_number, cells) if n is not None]
     full = [c for c in cells if not is_blank(c)]
+    kind = column_kind(table, index)
     texts = Counter(shown(c) for c in full if isinstance(c, str | bool) and not is_error(c) and read_number(c) is None)
+    if kind == "date":
+        texts.clear()  # dates are spoken of as periods, never copied as texts
     total = max(1, len(full))
     words = header_words(table.headers[index])
     return Column(
         index=index, header=table.headers[index], words=words, stems=tuple(stem(w) for w in words),
-        kind=column_kind(table, index), low=min(numbers, default=0.0), high=max(numbers, default=0.0),
+        kind=kind, low=min(numbers, default=0.0), high=max(numbers, default=0.0),
         has_blanks=len(full) < len(cells), has_errors=any(is_error(c) for c in cells),
         distinct_share=len({shown(c).lower() for c in full}) / total,
         values=tuple((text, count / total) for text, count in texts.most_common(400)),
@@ -154,6 +157,22 @@ def _link_headers(words: list[Word], stems: list[str], links: list[Link], column
                 best, strength = column.index, now
         if best >= 0:
             links[at].column, links[at].strength = best, strength
+    _link_initials(words, links, columns)
+
+
+def _link_initials(words: list[Word], links: list[Link], columns: list[Column]) -> None:
+    """ "goals for" names a column headed GF; "wins" perhaps one headed W."""
+    for column in columns:
+        initials = column.header.strip().lower()
+        if not 1 <= len(initials) <= 4 or not column.header.strip().isupper() or not initials.isalpha():
+            continue
+        for at in range(len(words) - len(initials) + 1):
+            span = range(at, at + len(initials))
+            if all(words[i].sort == "word" and len(words[i].text) > 1 and words[i].text[0].lower() == letter for i, letter in zip(span, initials, strict=True)):
+                for i in span:
+                    strength = 1.5 if len(initials) > 1 else 0.3
+                    if links[i].strength < strength and (len(initials) > 1 or words[i].text.lower() not in _STOP):
+                        links[i].column, links[i].strength = column.index, strength
 
 
 @lru_cache(maxsize=200_000)

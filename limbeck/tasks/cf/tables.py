@@ -9,7 +9,7 @@ from random import Random
 from typing import Any
 
 from limbeck.tasks.cf.lexicon import ColumnWords, load_lexicon
-from limbeck.tasks.cf.table import Table
+from limbeck.tasks.cf.table import Table, read_number
 
 YES_NO = [("Yes", "No"), ("Y", "N"), ("yes", "no"), ("TRUE", "FALSE"), ("x", ""), ("1", "0"), ("Yes", "No")]
 
@@ -43,7 +43,7 @@ class MadeTable:
 
 def make_table(random: Random) -> MadeTable:
     """A table of 2 to 9 columns and 4 to 14 rows."""
-    domains, _pairs, words = load_lexicon()
+    domains, pairs, words = load_lexicon()
     today = date(2019, 1, 1) + timedelta(random.randrange(365 * 8))
     if random.random() < 0.11:
         return _plain_table(random, today, words)
@@ -51,6 +51,10 @@ def make_table(random: Random) -> MadeTable:
     pool = list(domain.columns)
     size = min(len(pool), random.choice([2, 3, 4, 4, 5, 5, 6, 6, 7, 8]))
     chosen = random.sample(pool, size)
+    heads = {c.headers[0]: c for c in pool}
+    together = [pair for pair in pairs if pair[0] in heads and pair[1] in heads]
+    if together and random.random() < 0.4:
+        chosen += [heads[h] for h in random.choice(together) if heads[h] not in chosen]
     if random.random() < 0.5:
         other = [c for d in domains for c in d.columns if c not in pool]
         chosen += random.sample(other, random.choice([1, 1, 2, 3]))
@@ -108,6 +112,11 @@ def _cells(random: Random, column: Made, count: int, today: date, words: dict[st
     if random.random() < (0.3 if kind not in ("id", "name") else 0.1):
         for _ in range(random.randint(1, max(1, count // 4))):
             cells[random.randrange(count)] = None if random.random() < 0.8 else ""
+    for key, spare in (("zero", 0), ("full", "full")):
+        if column.words.extra.get(key) and random.random() < 0.5:
+            top = 1 if kind == "percent" and all(n is None or n <= 1.5 for n in map(read_number, cells)) else 100
+            for _ in range(random.randint(1, max(1, count // 4))):
+                cells[random.randrange(count)] = spare if spare == 0 else "100%" if any("%" in str(c) for c in cells) else top
     if column.is_numeric and random.random() < 0.12:
         for _ in range(random.randint(1, 2)):
             cells[random.randrange(count)] = random.choice(["#N/A", "#DIV/0!", "#VALUE!", "#REF!"])
