@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from limbeck.models.batch import BOS, EOS, Batch, SourceBatch
 from limbeck.models.blocks import Block, PointingHead, PromptReader, causal_bias, init_weights, key_bias, pointed_at
 from limbeck.models.network import Allowed, Ranked, Shape, real_positions, target_loss
+
+
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    """Prompts read once: memory, each layer's cross keys and values, the padding bias, the head's keys."""
+
+    source: SourceBatch
+    memory: Tensor
+    cross: list[Any]
+    bias: Tensor
+    keys: Tensor
 
 
 class Autoregressive(nn.Module):
@@ -38,9 +51,10 @@ class Autoregressive(nn.Module):
         read = self.content(pointed_at(memory_BSD, source, symbol_BL))
         return self.symbols(symbol_BL) + self.place(place_L) + read
 
-    def forward(self, source: SourceBatch, target_BL: Tensor) -> Tensor:
-        """Teacher-forced logits_BLV: position i sees <bos> and y_<i."""
-        memory = self.reader(source, self.symbols)
+    def forward(self, source: SourceBatch, target_BL: Tensor, memory: Tensor | None = None) -> Tensor:
+        """Teacher-forced logits_BLV: position i sees <bos> and y_<i. `memory` is the prompts read, if at hand."""
+        memory = memory if memory is not None else self.reader(source, self.symbols)
+        assert memory is not None
         shifted = torch.cat([torch.full_like(target_BL[:, :1], BOS), target_BL[:, :-1]], 1)
         x = self.embed(shifted, 0, memory, source)
         causal, keys = causal_bias(x.shape[1], x.device), key_bias(source.mask_BS)
@@ -59,53 +73,50 @@ class Autoregressive(nn.Module):
     ) -> list[list[Ranked]]:
         """Beam search with `beams` (at least k) hypotheses; or, with `temperature`, k nucleus samples ranked by log-probability."""
         if sampling.get("temperature"):
-            return self._sample(source, k, allowed, generator, sampling["temperature"], sampling.get("top_p", 1.0))
-        return self._beam(source, max(k, int(sampling.get("beams", k + 1))), k, allowed)
+            return self._sample(source, sampling.get("memory"), k, allowed, generator, sampling["temperature"], sampling.get("top_p", 1.0))
+        return self._beam(source, sampling.get("memory"), max(k, int(sampling.get("beams", k + 1))), k, allowed)
 
-    def _start(self, source: SourceBatch, copies: int) -> tuple[SourceBatch, Tensor, list[Any], Tensor]:
-        """The prompt read once, then repeated for `copies` hypotheses."""
-        memory = self.reader(source, self.symbols).repeat_interleave(copies, 0)
-        many = source.repeat(copies)
-        return many, memory, [block.attend_cross.project(memory) for block in self.blocks], key_bias(many.mask_BS)
+    def _start(self, source: SourceBatch, memory: Tensor | None) -> _Prepared:
+        """What every step needs of the prompts, made once."""
+        memory = memory if memory is not None else self.reader(source, self.symbols)
+        assert memory is not None
+        cross = [block.attend_cross.project(memory) for block in self.blocks]
+        return _Prepared(source, memory, cross, key_bias(source.mask_BS), self.head.key(memory))
 
-    def _step(self, symbol_N: Tensor, at: int, many: SourceBatch, memory: Tensor, cross: list[Any], keys: Tensor, past: list[Any]) -> Tensor:
-        """Log-probabilities of the next symbol [N, V]; `past` is replaced in place."""
-        x = self.embed(symbol_N[:, None], at, memory, many)
+    def _step(self, symbol_BG: Tensor, at: int, given: _Prepared, past: list[Any]) -> Tensor:
+        """Log-probabilities of each hypothesis's next symbol [B, G, V]; `past` is replaced in place."""
+        x = self.symbols(symbol_BG) + self.place.weight[at] + self.content(pointed_at(given.memory, given.source, symbol_BG))
         for layer, block in enumerate(self.blocks):
-            x, past[layer] = block(x, None, cross[layer], keys, past[layer])
-        return self.head(self.norm(x), memory, many, self.symbols)[:, 0].log_softmax(-1)
+            x, past[layer] = block.step(x, past[layer], given.cross[layer], given.bias)
+        return self.head(self.norm(x), given.memory, given.source, self.symbols, given.keys).log_softmax(-1)
 
-    def _mask(self, logp_NV: Tensor, prefixes: list[list[int]], copies: int, allowed: Allowed | None) -> Tensor:
+    def _mask(self, logp_BGV: Tensor, prefixes: list[list[int]], allowed: Allowed | None) -> Tensor:
         if allowed is None:
-            return logp_NV
-        masks = torch.stack([torch.from_numpy(allowed(n // copies, prefix)) for n, prefix in enumerate(prefixes)])
-        return logp_NV.masked_fill(~masks, -1e9)
+            return logp_BGV
+        size = logp_BGV.shape[1]
+        masks = np.stack([allowed(n // size, prefix) for n, prefix in enumerate(prefixes)])
+        return logp_BGV.masked_fill(~torch.from_numpy(masks).view(logp_BGV.shape), -1e9)
 
-    def _beam(self, source: SourceBatch, beams: int, k: int, allowed: Allowed | None) -> list[list[Ranked]]:
+    def _beam(self, source: SourceBatch, memory: Tensor | None, beams: int, k: int, allowed: Allowed | None) -> list[list[Ranked]]:
         batch = source.kind_BS.shape[0]
-        many, memory, cross, keys = self._start(source, beams)
+        given = self._start(source, memory)
         past: list[Any] = [None] * len(self.blocks)
-        symbol = torch.full((batch * beams,), BOS)
+        symbol = torch.full((batch, beams), BOS)
         score = torch.full((batch, beams), -1e9)
         score[:, 0] = 0.0
         prefixes: list[list[int]] = [[] for _ in range(batch * beams)]
         done: list[list[Ranked]] = [[] for _ in range(batch)]
         for at in range(self.shape.target_length):
-            logp = self._mask(self._step(symbol, at, many, memory, cross, keys, past), prefixes, beams, allowed)
-            total = score[:, :, None] + logp.view(batch, beams, -1)
+            total = score[:, :, None] + self._mask(self._step(symbol, at, given, past), prefixes, allowed)
             size = total.shape[-1]
-            ended = total[:, :, EOS]
-            for row in range(batch):
-                for beam in range(beams):
-                    if ended[row, beam] > -1e8:
-                        done[row].append(Ranked(list(prefixes[row * beams + beam]), float(ended[row, beam])))
+            for row, beam in (total[:, :, EOS] > -1e8).nonzero().tolist():
+                done[row].append(Ranked(list(prefixes[row * beams + beam]), float(total[row, beam, EOS])))
             total[:, :, EOS] = -1e9
             score, flat = total.view(batch, -1).topk(beams, -1)
-            origin = torch.arange(batch)[:, None] * beams + flat // size
-            symbol = (flat % size).view(-1)
-            origin_flat = origin.view(-1)
-            prefixes = [prefixes[o] + [s] for o, s in zip(origin_flat.tolist(), symbol.tolist(), strict=True)]
-            past = [(p[0][origin_flat], p[1][origin_flat]) for p in past]
+            origin = (torch.arange(batch)[:, None] * beams + flat // size).view(-1)
+            symbol = flat % size
+            prefixes = [prefixes[o] + [s] for o, s in zip(origin.tolist(), symbol.view(-1).tolist(), strict=True)]
+            past = [(p[0][origin], p[1][origin]) for p in past]
             if all(self._settled(done[row], float(score[row, 0]), k) for row in range(batch)):
                 break
         return [_best(found, k) for found in done]
@@ -118,17 +129,17 @@ class Autoregressive(nn.Module):
         return len(found) >= k and sorted((f.score for f in found), reverse=True)[k - 1] >= best_open
 
     def _sample(
-        self, source: SourceBatch, k: int, allowed: Allowed | None, generator: torch.Generator, temperature: float, top_p: float
+        self, source: SourceBatch, memory: Tensor | None, k: int, allowed: Allowed | None, generator: torch.Generator, temperature: float, top_p: float
     ) -> list[list[Ranked]]:
         batch = source.kind_BS.shape[0]
-        many, memory, cross, keys = self._start(source, k)
+        given = self._start(source, memory)
         past: list[Any] = [None] * len(self.blocks)
-        symbol = torch.full((batch * k,), BOS)
+        symbol = torch.full((batch, k), BOS)
         prefixes: list[list[int]] = [[] for _ in range(batch * k)]
         score = torch.zeros(batch * k)
         is_open = torch.ones(batch * k, dtype=torch.bool)
         for at in range(self.shape.target_length):
-            logp = self._mask(self._step(symbol, at, many, memory, cross, keys, past), prefixes, k, allowed)
+            logp = self._mask(self._step(symbol, at, given, past), prefixes, allowed).flatten(0, 1)
             ordered, index = (logp / temperature).softmax(-1).sort(-1, descending=True)
             ordered[ordered.cumsum(-1) - ordered > top_p] = 0.0
             drawn = index.gather(1, torch.multinomial(ordered, 1, generator=generator))[:, 0]
@@ -137,7 +148,7 @@ class Autoregressive(nn.Module):
                 if is_open[n] and picked != EOS:
                     prefixes[n] = prefixes[n] + [picked]
             is_open &= drawn != EOS
-            symbol = drawn
+            symbol = drawn.view(batch, k)
             if not is_open.any():
                 break
         rows: list[list[Ranked]] = [[] for _ in range(batch)]

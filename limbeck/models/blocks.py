@@ -74,6 +74,19 @@ class Block(nn.Module):
         x_BLD = x_BLD + self.dropout(self.feed(self.norm_feed(x_BLD)))
         return x_BLD, (key, value)
 
+    def step(
+        self, x_BGD: Tensor, past: tuple[Tensor, Tensor] | None, cross_kv: tuple[Tensor, Tensor], cross_bias: Tensor
+    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """The next position of G hypotheses a prompt: each looks back at itself, all share the prompt's keys and values."""
+        assert self.attend_cross is not None and self.norm_cross is not None
+        normed = self.norm_self(x_BGD).flatten(0, 1)[:, None]
+        key, value = self.attend_self.project(normed)
+        if past is not None:
+            key, value = torch.cat([past[0], key], 2), torch.cat([past[1], value], 2)
+        x_BGD = x_BGD + self.attend_self(normed, (key, value), None).view(x_BGD.shape)
+        x_BGD = x_BGD + self.attend_cross(self.norm_cross(x_BGD), cross_kv, cross_bias)
+        return x_BGD + self.feed(self.norm_feed(x_BGD)), (key, value)
+
 
 def key_bias(mask_BS: Tensor) -> Tensor:
     """0 where a token may be attended to and a large negative number where not: [B, 1, 1, S]."""
@@ -132,10 +145,13 @@ class PointingHead(nn.Module):
         self.key = nn.Linear(width, width, bias=False)
         self.scale = 1 / math.sqrt(width)
 
-    def forward(self, hidden_BLD: Tensor, memory_BSD: Tensor, source: SourceBatch, symbols: nn.Embedding) -> Tensor:
-        """logits_BLV in float32; slots that the prompt does not have are at -1e4."""
+    def forward(
+        self, hidden_BLD: Tensor, memory_BSD: Tensor, source: SourceBatch, symbols: nn.Embedding, key_BSD: Tensor | None = None
+    ) -> Tensor:
+        """logits_BLV in float32; slots that the prompt does not have are at -1e4. `key_BSD` is self.key(memory), if at hand."""
+        keys_BSD = self.key(memory_BSD) if key_BSD is None else key_BSD
         logits_BLV = functional.linear(hidden_BLD, symbols.weight).float() * self.scale * 4
-        scores_BLS = (self.query(hidden_BLD) @ self.key(memory_BSD).transpose(1, 2)).float() * self.scale
+        scores_BLS = (self.query(hidden_BLD) @ keys_BSD.transpose(1, 2)).float() * self.scale
         slot_BS = source.slot_BS
         scores_BLS = scores_BLS * (slot_BS > 0)[:, None, :]
         index_BLS = slot_BS[:, None, :].expand_as(scores_BLS)

@@ -12,10 +12,10 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from torch import nn
 
 from limbeck.errors import LimbeckError
-from limbeck.models.batch import EOS, collate_sources, collate_targets
+from limbeck.models.batch import EOS, SourceBatch, collate_sources, collate_targets
 from limbeck.models.network import Ranked, Shape
 from limbeck.recipe.schema import StudentSection
 from limbeck.records import Answer, Candidate, Prompt
@@ -117,12 +117,12 @@ class Expert:
         return out
 
     @torch.no_grad()
-    def _answer_batch(self, prompts: Sequence[Prompt], k: int) -> list[Answer]:
+    def _answer_batch(self, prompts: Sequence[Prompt], k: int, source: SourceBatch | None = None, **given: Any) -> list[Answer]:
         began = time.perf_counter()
-        source = collate_sources([self.codec.encode(p) for p in prompts])
+        source = source or collate_sources([self.codec.encode(p) for p in prompts])
         ranked = self.network.generate(
             source, k=max(k, self.beams), allowed=lambda row, prefix: self.codec.allowed(prompts[row], prefix),
-            generator=torch.Generator().manual_seed(self.seed), beams=max(k + 1, self.beams), **self.sampling,
+            generator=torch.Generator().manual_seed(self.seed), beams=max(k + 1, self.beams), **self.sampling, **given,
         )  # fmt: skip
         answers = [self._finish(p, found, k) for p, found in zip(prompts, ranked, strict=True)]
         seconds = (time.perf_counter() - began) / len(prompts)
@@ -150,20 +150,16 @@ class Expert:
     def answer_with_soft(self, prompts: Sequence[Prompt], k: int, width: int = 8) -> list[tuple[Answer, dict[str, Any] | None]]:
         """Answers, and for the best of each the distributions it was read from: the `width` likeliest symbols per position."""
         beams, self.beams = self.beams, k + 1
-        answers = self.answer(prompts, k=k)
+        out: list[tuple[Answer, dict[str, Any] | None]] = []
+        for start in range(0, len(prompts), self.batch):
+            some = prompts[start : start + self.batch]
+            source = collate_sources([self.codec.encode(p) for p in some])
+            memory = self.network.reader(source, self.network.symbols)  # read once, for the answers and their distributions
+            answers = self._answer_batch(some, k, source, memory=memory)
+            targets = [[*a.candidates[0].meta["symbols"], EOS] if a.candidates else [EOS] for a in answers]
+            top = self.network(source, collate_targets(targets), memory).float().log_softmax(-1).topk(width, -1)
+            for row, (answer, symbols) in enumerate(zip(answers, targets, strict=True)):
+                soft = {"symbols": symbols, "top_ids": top.indices[row, : len(symbols)].numpy(), "top_logps": top.values[row, : len(symbols)].numpy()}
+                out.append((answer, soft if answer.candidates else None))
         self.beams = beams
-        told = [i for i, a in enumerate(answers) if a.candidates]
-        soft: list[dict[str, Any] | None] = [None] * len(prompts)
-        for start in range(0, len(told), self.batch):
-            rows = told[start : start + self.batch]
-            targets = [[*answers[i].candidates[0].meta["symbols"], EOS] for i in rows]
-            logp_BLV = self._teacher_forced([prompts[i] for i in rows], targets)
-            top = logp_BLV.topk(width, -1)
-            for at, row in enumerate(rows):
-                length = len(targets[at])
-                soft[row] = {"symbols": targets[at], "top_ids": top.indices[at, :length].numpy(), "top_logps": top.values[at, :length].numpy()}
-        return list(zip(answers, soft, strict=True))
-
-    def _teacher_forced(self, prompts: Sequence[Prompt], targets: list[list[int]]) -> Tensor:
-        source = collate_sources([self.codec.encode(p) for p in prompts])
-        return self.network(source, collate_targets(targets)).float().log_softmax(-1)
+        return out
