@@ -108,7 +108,7 @@ def _distill(run: Run, recipe: Recipe, task: Any, codec: Any, tell: Tell) -> Pat
     model = recipe.teacher.model
     weights = hash_file(resolve.expert_folder(model) / "model.safetensors") if model != "generator" else "generator"
     inputs = {"teacher": weights, "task": [task.name, task.version], "splits": sorted(s for s in recipe.evaluate.splits if s != "generated")}
-    step = run.step("distill", recipe.distill.model_dump(), inputs)
+    step = run.step("distill", recipe.distill.model_dump(), inputs, ("distill", "models", "tasks", "teachers"))
     if not _ready(step, tell):
         teacher = None if model == "generator" else resolve.get_teacher_pool(model, task.name)
         distill(task, teacher, codec, recipe.distill, step, forbidden_texts(task, recipe), lambda r: tell("distill", r))
@@ -118,7 +118,7 @@ def _distill(run: Run, recipe: Recipe, task: Any, codec: Any, tell: Tell) -> Pat
 
 def _train(run: Run, recipe: Recipe, arm: Arm, dataset: Path, codec: Any, tell: Tell) -> Path:
     inputs = {"dataset": hash_file(dataset / "data.jsonl.gz"), "arm_seed": arm.seed}
-    step = run.step(f"train/{arm.folder}", {"student": arm.student.model_dump(), "train": arm.train.model_dump()}, inputs)
+    step = run.step(f"train/{arm.folder}", {"student": arm.student.model_dump(), "train": arm.train.model_dump()}, inputs, ("models", "train"))
     if not _ready(step, tell):
         from limbeck.train.fit import train
 
@@ -184,7 +184,7 @@ def _evaluate(run: Run, recipe: Recipe, task: Any, dataset: Path, tell: Tell) ->
 def _examine(run: Run, recipe: Recipe, task: Any, dataset: Path, name: str, inputs: dict[str, Any], maker: Any, tell: Tell) -> dict[str, Any]:
     from limbeck.evaluate.examine import examine
 
-    step = run.step(f"evaluate/{name}", recipe.evaluate.model_dump(exclude={"baselines"}), inputs)
+    step = run.step(f"evaluate/{name}", recipe.evaluate.model_dump(exclude={"baselines"}), inputs, ("evaluate", "models", "tasks"))
     if not _ready(step, tell):
         answerer = maker()
         for split in recipe.evaluate.splits:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import errno
 import fcntl
 import hashlib
@@ -13,6 +14,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +60,26 @@ def disk_error(problem: OSError, path: Path) -> LimbeckError:
     if problem.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return LimbeckError("the disk is full", str(path), "free some space and run again: it resumes")
     return LimbeckError(f"cannot write: {problem.strerror or problem}", str(path), "check the path and its permissions")
+
+
+@cache
+def code_version(*rooms: str) -> str:
+    """The version and a short hash of what rooms do: their syntax trees without docstrings, and the data files beside them."""
+    digest = hashlib.sha256()
+    for room in sorted(rooms):
+        folder = Path(__file__).parent / room
+        for path in sorted(p for p in folder.rglob("*") if p.suffix in (".py", ".txt", ".json")):
+            digest.update(path.relative_to(folder).as_posix().encode())
+            digest.update(_syntax(path.read_text(encoding="utf-8")).encode() if path.suffix == ".py" else path.read_bytes())
+    return f"{__version__}+{digest.hexdigest()[:12]}" if rooms else __version__
+
+
+def _syntax(source: str) -> str:
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and ast.get_docstring(node, clean=False) is not None:
+            node.body = node.body[1:]
+    return ast.dump(tree)
 
 
 class Step:
@@ -153,9 +175,9 @@ class Run:
         self.path, self.seed = path, seed
         write_atomically(path / "recipe.toml", recipe_toml.encode())
 
-    def step(self, name: str, section: object, inputs: Mapping[str, Any]) -> Step:
-        """The step called `name`, whose result depends on its section, its inputs, the seed and nothing else."""
-        fingerprint = {"section": section, "inputs": dict(inputs), "seed": self.seed, "version": __version__}
+    def step(self, name: str, section: object, inputs: Mapping[str, Any], rooms: tuple[str, ...] = ()) -> Step:
+        """The step called `name`, whose result depends on its section, its inputs, the seed and the code of `rooms`."""
+        fingerprint = {"section": section, "inputs": dict(inputs), "seed": self.seed, "code": code_version(*rooms)}
         return Step(self.path / name, name, self.seed, fingerprint)
 
 

@@ -7,7 +7,7 @@ import multiprocessing
 import pytest
 
 from limbeck.errors import LimbeckError
-from limbeck.run import FORMAT, Step, derive_seed, disk_error, open_run, write_atomically
+from limbeck.run import FORMAT, Step, code_version, derive_seed, disk_error, open_run, write_atomically
 
 
 def step(folder, **fingerprint):
@@ -153,3 +153,21 @@ def test_a_folder_that_is_no_run_is_not_written_to(tmp_path):
 def test_a_new_run_says_its_format(tmp_path):
     with open_run(tmp_path / "run", "[recipe]\n", 3):
         assert json.loads((tmp_path / "run" / "run.json").read_text())["format"] == FORMAT
+
+
+def test_the_code_version_follows_what_code_does_and_not_what_it_says(tmp_path, monkeypatch):
+    import limbeck.run as run_module
+
+    room = tmp_path / "room"
+    room.mkdir()
+    monkeypatch.setattr(run_module, "__file__", str(tmp_path / "run.py"))
+
+    def version(text):
+        (room / "a.py").write_text(text)
+        code_version.cache_clear()
+        return code_version("room")
+
+    first = version('"""One."""\ndef f():\n    """Says."""\n    return 1\n')
+    assert version('"""Two."""\ndef f():\n    # why\n    return 1\n') == first
+    assert version("def f():\n    return 2\n") != first
+    code_version.cache_clear()
