@@ -14,7 +14,7 @@ COLOURS = ["#2f7ed8", "#e0762f", "#3fa66b", "#9b6bd3", "#c9a227", "#d2527f", "#5
 
 def to_svg(chart: Any) -> str:
     """A chart as SVG; texts in it are escaped by the renderer."""
-    chart = chart.configure(background="transparent", font="system-ui, sans-serif").configure_axis(
+    chart = chart.configure(background="transparent", font="system-ui, sans-serif", padding={"left": 26, "top": 5, "right": 12, "bottom": 5}).configure_axis(
         labelColor=INK, titleColor=INK, gridColor="#8883", domainColor=INK, tickColor=INK
     )
     chart = chart.configure_view(stroke=None).configure_legend(labelColor=INK, titleColor=INK, orient="bottom")
@@ -44,6 +44,41 @@ def score_by_size(scores: Sequence[dict[str, Any]], split: str) -> str:
     base = altair.Chart(altair.Data(values=rows)).encode(x=altair.X("parameters:Q", title="parameters (log; none at the left edge)", scale=altair.Scale(type="log"), axis=altair.Axis(format="~s")))
     points = base.mark_circle(size=90).encode(y=altair.Y("value:Q", title="top-1, %", scale=altair.Scale(domain=[0, 100])), color=altair.Color("who:N", title=None, scale=altair.Scale(range=COLOURS), legend=altair.Legend(columns=3)))
     return to_svg((base.mark_rule(color=INK).encode(y="low:Q", y2="high:Q") + points).properties(width=270, height=220))
+
+
+def differences(comparisons: Sequence[dict[str, Any]], splits: Sequence[str]) -> str:
+    """Paired differences in top-1 with their intervals, a row a pair and a colour a split; right of the line the first is better."""
+    rows = [
+        {"pair": f"{c['a']} - {c['b']}", "split": c["split"], "value": 100 * c["difference"], "low": 100 * c["difference_low"], "high": 100 * c["difference_high"]}
+        for c in comparisons if c["measure"] == "top-1"
+    ]  # fmt: skip
+    if not rows:
+        return ""
+    order = list(dict.fromkeys(r["pair"] for r in rows))
+    base = altair.Chart(altair.Data(values=rows)).encode(
+        y=altair.Y("pair:N", sort=order, title=None, axis=altair.Axis(labelLimit=190)), yOffset=altair.YOffset("split:N", sort=list(splits)),
+        color=altair.Color("split:N", sort=list(splits), title=None, scale=altair.Scale(range=COLOURS)),
+    )  # fmt: skip
+    rule = base.mark_rule(strokeWidth=2).encode(x=altair.X("low:Q", title="difference in top-1, points"), x2="high:Q")
+    zero = altair.Chart(altair.Data(values=[{"x": 0}])).mark_rule(color=INK, strokeDash=[4, 3]).encode(x="x:Q")
+    return to_svg((zero + rule + base.mark_circle(size=55, opacity=1).encode(x="value:Q")).properties(width=520, height=altair.Step(13)))
+
+
+def loss_by_noise(curves: dict[str, list[dict[str, Any]]]) -> str:
+    """Held-out cross-entropy of diffusion students in five equal bands of noise, at their last look; "" where there is none."""
+    rows = []
+    for who, metrics in curves.items():
+        last = next((m["dev_loss_by_noise"] for m in reversed(metrics) if m.get("dev_loss_by_noise")), None)
+        for band, value in enumerate(last or ()):
+            if value is not None:
+                rows.append({"who": who, "noise": f"{20 * band}-{20 * band + 20} %", "loss": value})
+    if not rows:
+        return ""
+    chart = altair.Chart(altair.Data(values=rows)).mark_line(point=True).encode(
+        x=altair.X("noise:N", sort=None, title="share of the noise schedule", axis=altair.Axis(labelAngle=0)), y=altair.Y("loss:Q", title="held-out cross-entropy, nats"),
+        color=altair.Color("who:N", title=None, scale=altair.Scale(range=COLOURS), legend=altair.Legend(columns=2)),
+    )  # fmt: skip
+    return to_svg(chart.properties(width=270, height=200))
 
 
 def loss_curves(curves: dict[str, list[dict[str, Any]]]) -> str:

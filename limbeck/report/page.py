@@ -29,6 +29,7 @@ def write_report(run_folder: Path, section: ReportSection) -> Path:
         manifests=_manifests(run_folder), traces=_traces(run_folder, results, split),
         bars={s: Markup(figures.topk_bars(results["scores"], s)) for s in results["splits"]},
         sizes=Markup(figures.score_by_size(results["scores"], split)), losses=Markup(figures.loss_curves(curves)),
+        differences=Markup(figures.differences(results["comparisons"], results["splits"])), noise=Markup(figures.loss_by_noise(curves)),
         keeps=Markup(figures.keep_bars(_json(run_folder / "distill" / "keep.json"))), examples=_embed([t for t in trials if "table" in t]),
     )  # fmt: skip
     write_atomically(run_folder / "report" / "index.html", html.encode())
