@@ -26,7 +26,7 @@ class Task(Protocol):
         """The examples of one split, always in the same order."""
         ...
 
-    def generate(self, seed: int, count: int) -> Iterator[Example]:
+    def generate(self, seed: int, count: int, start: int = 0) -> Iterator[Example]:
         """Fresh examples with gold, a pure function of (seed, index)."""
         ...
 

@@ -91,6 +91,7 @@ def check_task(task: Any, limit: int = 20) -> None:
         for example in examples:
             _check_example(task, example)
     first, longer, other = (list(islice(task.generate(seed, count), 5)) for seed, count in ((1, 5), (1, 50), (2, 5)))
+    assert [e.id for e in task.generate(1, 2, 3)] == [e.id for e in longer[3:]]
     assert first == longer, "generate is a pure function of (seed, index)"
     assert first != other, "another seed gives other examples"
     for example in first:

@@ -11,7 +11,6 @@ import io
 import json
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -80,12 +79,14 @@ def _shards(task: Task, teacher: Any, codec: Codec, section: DistillSection, ste
     """Answered prompts, a shard at a time; shards on disk are read, not asked again."""
     count = -(-section.prompts // section.shard)
     paths = [step.path / "asked" / f"{number:05d}.jsonl.gz" for number in range(count)]
-    chunks = _chunks(task, section, step)
+    seed = step.seed("prompts")
     todo: deque[list[Example]] = deque()
 
     def missing() -> Iterator[list[Prompt]]:
-        for path, chunk in zip(paths, chunks, strict=True):
+        for number, path in enumerate(paths):
             if not path.exists():
+                first = number * section.shard
+                chunk = list(task.generate(seed, min(section.shard, section.prompts - first), first))
                 todo.append(chunk)
                 yield [e.prompt for e in chunk]
 
@@ -100,12 +101,6 @@ def _shards(task: Task, teacher: Any, codec: Codec, section: DistillSection, ste
         if progress:
             progress({"done": min((number + 1) * section.shard, section.prompts), "of": section.prompts})
         yield records
-
-
-def _chunks(task: Task, section: DistillSection, step: Step) -> Iterator[list[Example]]:
-    examples = iter(task.generate(step.seed("prompts"), section.prompts))
-    while chunk := list(islice(examples, section.shard)):
-        yield chunk
 
 
 def _answers(teacher: Any, chunks: Iterator[list[Prompt]], section: DistillSection) -> Iterator[Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -70,7 +71,7 @@ def loss_by_noise(curves: dict[str, list[dict[str, Any]]]) -> str:
     for who, metrics in curves.items():
         last = next((m["dev_loss_by_noise"] for m in reversed(metrics) if m.get("dev_loss_by_noise")), None)
         for band, value in enumerate(last or ()):
-            if value is not None:
+            if value is not None and math.isfinite(value):
                 rows.append({"who": who, "noise": f"{20 * band}-{20 * band + 20} %", "loss": value})
     if not rows:
         return ""

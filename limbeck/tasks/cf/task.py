@@ -44,9 +44,9 @@ class CFTask:
             raise LimbeckError(f"task cf has no split {split!r}", "evaluate.splits", f"choose from {', '.join(SPLITS)}")
         return found[:limit] if limit else found
 
-    def generate(self, seed: int, count: int) -> Iterator[Example]:
-        """Fresh examples with gold, a pure function of (seed, index)."""
-        return (generate_one(seed, index) for index in range(count))
+    def generate(self, seed: int, count: int, start: int = 0) -> Iterator[Example]:
+        """Fresh examples with gold, each a pure function of (seed, index); `start` is the first one's index."""
+        return (generate_one(seed, index) for index in range(start, start + count))
 
     def verify(self, prompt: Prompt, candidate: Candidate) -> Check:
         """Parses, runs, and marks some but not all rows; scales may mark all that hold numbers."""

@@ -166,7 +166,13 @@ def write_rule(source: Path | None, target: Path, rule: Rule, table: Table, shee
 
 
 def _fill(page: Any, table: Table) -> None:
-    """A CSV's cells: dates become dates, text that looks like a formula stays text."""
+    """A CSV's cells: dates become dates, text that looks like a formula stays text; columns wide enough to be read."""
+    from openpyxl.utils import get_column_letter
+
+    for column in range(len(table.headers)):
+        widest = max(len(str(row[column] or "")) for row in (table.headers, *table.rows[:1000]))
+        page.column_dimensions[get_column_letter(column + 1)].width = min(60, max(11, widest + 2))
+    page.freeze_panes = "A2"
     for row, cells in enumerate((table.headers, *table.rows), 1):
         for column, cell in enumerate(cells, 1):
             day = read_date(cell) if row > 1 else None
