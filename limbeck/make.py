@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -52,8 +53,7 @@ def make(recipe: Recipe, out: Path, tell: Tell, until: str = "report") -> dict[s
         dataset = _distill(run, recipe, task, codec, tell)
         if until == "distill":
             return {}
-        for arm in arms_of(recipe):
-            _train(run, recipe, arm, dataset, codec, tell)
+        _train(run, recipe, dataset, codec, tell)
         _choose(run, recipe)
         if until == "train":
             return {}
@@ -116,16 +116,39 @@ def _distill(run: Run, recipe: Recipe, task: Any, codec: Any, tell: Tell) -> Pat
     return step.path
 
 
-def _train(run: Run, recipe: Recipe, arm: Arm, dataset: Path, codec: Any, tell: Tell) -> Path:
-    inputs = {"dataset": hash_file(dataset / "data.jsonl.gz"), "arm_seed": arm.seed}
-    step = run.step(f"train/{arm.folder}", {"student": arm.student.model_dump(), "train": arm.train.model_dump()}, inputs, ("models", "train"))
-    if not _ready(step, tell):
-        from limbeck.train.fit import train
+def _train(run: Run, recipe: Recipe, dataset: Path, codec: Any, tell: Tell) -> None:
+    """Every arm and seed: side by side on a CPU with several cores, one after another elsewhere."""
+    from limbeck.train.together import Job
 
-        train(dataset, arm.student, arm.train, codec, step, lambda r: tell("train", {"arm": arm.folder, **r}))
-        step.finish()
-        (step.path / "checkpoint.safetensors").unlink(missing_ok=True)
-    return step.path / "expert"
+    jobs = []
+    for arm in arms_of(recipe):
+        inputs = {"dataset": hash_file(dataset / "data.jsonl.gz"), "arm_seed": arm.seed}
+        step = run.step(f"train/{arm.folder}", {"student": arm.student.model_dump(), "train": arm.train.model_dump()}, inputs, ("models", "train"))
+        if not _ready(step, tell):
+            jobs.append(Job(arm.folder, dataset, arm.student, arm.train, step))
+    if jobs:
+        _train_jobs(jobs, len(arms_of(recipe)), dataset, codec, lambda name, record: tell("train", {"arm": name, **record}))
+
+
+def _train_jobs(jobs: list[Any], arms: int, dataset: Path, codec: Any, report: Callable[[str, dict[str, Any]], None]) -> None:
+    """Threads a student hang on how many arms there are, not on how many are left: a killed run must end the same."""
+    import torch
+
+    from limbeck.train.encoded import encode_dataset
+    from limbeck.train.fit import train
+    from limbeck.train.together import train_together
+
+    workers = 1 if torch.cuda.is_available() or "WORLD_SIZE" in os.environ else min(arms, torch.get_num_threads())
+    if workers > 1:
+        for part in ("data", "held_out"):
+            encode_dataset(dataset, part, codec)  # once, before several processes would
+        train_together(jobs, codec, workers, torch.get_num_threads() // workers, report)
+    else:
+        for job in jobs:
+            train(dataset, job.student, job.section, codec, job.step, lambda record, job=job: report(job.name, record))
+            job.step.finish()
+    for job in jobs:
+        (job.step.path / "checkpoint.safetensors").unlink(missing_ok=True)
 
 
 def _choose(run: Run, recipe: Recipe) -> None:
