@@ -132,7 +132,14 @@ def train(recipe: Annotated[str, typer.Argument(metavar="RUN_OR_RECIPE")], out: 
 
 @app.command()
 def report(recipe: Annotated[str, typer.Argument(metavar="RUN_OR_RECIPE")], out: Out = None, set_: Setting = None, quiet: Quiet = False) -> None:
-    """The line to its end; what is done is kept, and the page is written anew."""
+    """A finished run's page written anew from what it measured; any other run or recipe is made to its end first."""
+    run = Path(recipe)
+    if out is None and not set_ and (run / "results.json").exists():
+        from limbeck.recipe.load import load_recipe
+        from limbeck.report.page import write_report
+
+        sys.stdout.write(f"report  {write_report(run, load_recipe(str(run / 'recipe.toml'), ()).report)}\n")
+        return
     _, folder, _ = _make(recipe, out, set_, quiet, "report")
     sys.stdout.write(f"report  {folder / 'report' / 'index.html'}\n")
 
