@@ -138,13 +138,18 @@ class Expert:
             score = candidate.score + (self.adjust(prompt, text) if self.adjust else 0.0)
             meta: dict[str, Any] = {"symbols": candidate.symbols}
             if candidate.trace:
-                meta["trace"] = [self.codec.decode(prompt, t) or " ".join(self.codec.symbols[s] for s in t) for t in candidate.trace]
+                meta["trace"] = [self._shown(prompt, t) for t in candidate.trace]
             if text not in best or best[text].score < score:
                 best[text] = Candidate(text=text, score=score, meta=meta)
         ranked = tuple(sorted(best.values(), key=lambda c: -c.score)[:k])
         if not ranked:
             return Answer(prompt_id=prompt.id, status="no_answer", reason="no candidate parses")
         return Answer(prompt_id=prompt.id, candidates=ranked)
+
+    def _shown(self, prompt: Prompt, symbols: list[int]) -> str:
+        """A half-made candidate: as a rule where it is one, else symbol by symbol with a dot for each still hidden."""
+        text = self.codec.decode(prompt, symbols) if -1 not in symbols else None
+        return text or " ".join("·" if s < 0 else self.codec.symbols[s] for s in symbols)
 
     @torch.no_grad()
     def answer_with_soft(self, prompts: Sequence[Prompt], k: int, width: int = 8) -> list[tuple[Answer, dict[str, Any] | None]]:

@@ -19,16 +19,18 @@ def write_report(run_folder: Path, section: ReportSection) -> Path:
     results = _json(run_folder / "results.json")
     split = results["splits"][0]
     first = results["groups"]["student"][0]
-    curves = {p.parent.name: _lines(p) for p in sorted((run_folder / "train").glob("*/metrics.jsonl"))}
+    shown = [members[0] for members in results["groups"].values()]
+    curves = {p.parent.name: _lines(p) for p in sorted((run_folder / "train").glob("*/metrics.jsonl")) if p.parent.name in shown}
+    means, seeds = _means_of_seeds(results), max(map(len, results["groups"].values()))
     trials = _json(run_folder / "evaluate" / first / f"{split}.json")["trials"][: section.examples]
     environment = Environment(loader=PackageLoader("limbeck.report"), autoescape=True, trim_blocks=True, lstrip_blocks=True)
     environment.filters["pct"] = lambda v: "-" if v is None else f"{100 * v:.1f}"
     html = environment.get_template("page.html").render(
-        name=results["name"], results=results, split=split, headline=results["headline"], rows=_rows(results),
+        name=results["name"], results=results, split=split, headline=results["headline"], rows=_rows(means), seeds=seeds, per_seed=_rows([r for r in results["scores"] if seeds > 1]),
         keep=_json(run_folder / "distill" / "keep.json"), recipe=(run_folder / "recipe.toml").read_text(encoding="utf-8"),
         manifests=_manifests(run_folder), traces=_traces(run_folder, results, split),
-        bars={s: Markup(figures.topk_bars(results["scores"], s)) for s in results["splits"]},
-        sizes=Markup(figures.score_by_size(results["scores"], split)), losses=Markup(figures.loss_curves(curves)),
+        bars={s: Markup(figures.topk_bars(means, s)) for s in results["splits"]},
+        sizes=Markup(figures.score_by_size(means, split)), losses=Markup(figures.loss_curves(curves)),
         differences=Markup(figures.differences(results["comparisons"], results["splits"])), noise=Markup(figures.loss_by_noise(curves)),
         keeps=Markup(figures.keep_bars(_json(run_folder / "distill" / "keep.json"))), examples=_embed([t for t in trials if "table" in t]),
     )  # fmt: skip
@@ -57,9 +59,28 @@ def _embed(value: Any) -> Markup:
     return Markup(text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))
 
 
-def _rows(results: dict[str, Any]) -> list[dict[str, Any]]:
+def _means_of_seeds(results: dict[str, Any]) -> list[dict[str, Any]]:
+    """One row an answerer and split: as measured for one seed, the mean with the range for several."""
     out = []
-    for r in results["scores"]:
+    for group, members in results["groups"].items():
+        for split in results["splits"]:
+            rows = [r for r in results["scores"] if r["answerer"] in members and r["split"] == split]
+            if len(rows) < 2:
+                out += rows
+                continue
+            scores = []
+            for column in zip(*(r["scores"] for r in rows), strict=True):
+                values = [s["value"] for s in column if s["value"] is not None]
+                mean = sum(values) / len(values) if values else None
+                scores.append({**column[0], "value": mean, "low": min(values, default=None), "high": max(values, default=None)})
+            cost = sum(r["cpu_seconds_per_answer"] for r in rows) / len(rows)
+            out.append({**rows[0], "answerer": group, "scores": scores, "cpu_seconds_per_answer": cost})
+    return out
+
+
+def _rows(scores: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    out = []
+    for r in scores:
         named = {s["name"]: s for s in r["scores"]}
         out.append({**r, "named": named, "missing": r["n"] - r["statuses"].get("scored", 0), "free": r["answerer"] in ("nearest", "majority")})
     return out
