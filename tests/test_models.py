@@ -1,6 +1,7 @@
 """The three students on toy data: they learn, they repeat themselves exactly, padding does not matter."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -100,3 +101,21 @@ def test_a_ddim_step_with_the_true_x0_lands_on_the_true_path():
     at = schedule.noised(x0, eps, torch.tensor([80, 80]))
     wanted = schedule.noised(x0, eps, torch.tensor([40, 40]))
     assert torch.allclose(schedule.ddim_step(at, x0, 80, 40, eta=0.0, noise=torch.zeros_like(x0)), wanted, atol=1e-4)
+
+
+def test_phase_one_never_reads_the_prompt():
+    sources, targets = toy()
+    batch = Batch(collate_sources(sources), collate_targets(targets))
+    for source in sources:
+        source.pieces_SG[:] = 7
+    changed = Batch(collate_sources(sources), collate_targets(targets))
+    form = shape("codefusion")
+    torch.manual_seed(0)
+    network = build_network(replace(form, extra={**form.extra, "phase1_first": 0.5})).train()
+
+    def loss(given, done):
+        network.set_progress(done)
+        return float(network.loss(given, soft_weight=0.0, generator=torch.Generator().manual_seed(3))[0].detach())
+
+    assert loss(batch, 0.1) == pytest.approx(loss(changed, 0.1))
+    assert loss(batch, 0.9) != pytest.approx(loss(changed, 0.9))

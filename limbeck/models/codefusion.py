@@ -48,7 +48,8 @@ class FusionKnobs:
     clamp: str = "expected"  # "none" is the paper's; the expected embedding under the head lifted 7 % to 36 % in a trial
     pad_weight: float = 0.1  # Paper silent: pads are targets, unweighted they drown the answer
     high_noise: float = 0.6  # Differs: times are drawn as u ** high_noise, since low noise teaches little
-    phase1_share: float = 0.15  # Paper: a phase of its own; here the first share of rows of each batch, so that twins see equal steps
+    phase1_share: float = 0.15  # Differs: phase 1 goes on as a share of each batch's rows, so that twins see equal steps
+    phase1_first: float = 0.0  # the paper's order: the first share of training steps is phase 1 alone (paper silent on how long)
     cpd_mask: float = 0.3  # Paper silent; GENIE's rate
     draws: int = 6
     beams: int = 4
@@ -78,7 +79,12 @@ class CodeFusion(nn.Module):
         self.decoder: Any = nn.ModuleList(Block(width, shape.heads, shape.dropout, cross=True) for _ in range(shape.decoder_layers))
         self.norm = nn.LayerNorm(width)
         self.head = PointingHead(width, shape.fixed_symbols)
+        self.done = 1.0
         init_weights(self)
+
+    def set_progress(self, done: float) -> None:
+        """How far training is, 0 to 1: it decides the phase."""
+        self.done = done
 
     def embed(self, symbol_BL: Tensor) -> Tensor:
         """L(y): rows of the embedding brought to length sqrt(D) times the scale."""
@@ -139,7 +145,8 @@ class CodeFusion(nn.Module):
         """E_s for every row; phase-1 rows get noise, or nothing but their own answer with its functions masked."""
         memory = self.reader(batch.source, self.symbols)
         keys = key_bias(batch.source.mask_BS)
-        count = int(len(memory) * self.knobs.phase1_share) if self.training else 0
+        share = 1.0 if self.done < self.knobs.phase1_first else self.knobs.phase1_share
+        count = int(len(memory) * share) if self.training else 0
         if count:
             noise = normal(memory[:count].shape, generator, memory.device)
             shown = self.embed(batch.target_BL[:count])

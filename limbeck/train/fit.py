@@ -126,6 +126,8 @@ class _Loop:
         for group in self.optimizer.param_groups:
             group["lr"] = lr_at(number, section.steps, section.lr, section.warmup)
         self.model.train()
+        if hasattr(self.network, "set_progress"):  # a student whose training has phases
+            self.network.set_progress(number / section.steps)
         torch.manual_seed(step_seed(self.seed, number))  # dropout draws from the global generator: set for each step
         generator = torch.Generator().manual_seed(step_seed(self.seed + 1, number))
         total, parts, tokens = 0.0, {}, 0
