@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -64,10 +64,14 @@ class Answer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
-    """Whether a candidate is fit to be used at all, decided without a gold answer. `reason` names the refusal."""
+    """Whether a candidate is fit to be used at all, decided without a gold answer. `reason` names the refusal.
+
+    `outcome` is what the candidate does to its prompt, where that can be run: equal outcomes, same effect.
+    """
 
     ok: bool
     reason: str = ""
+    outcome: Hashable = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

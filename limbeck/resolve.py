@@ -20,6 +20,7 @@ BASELINES = {"nearest": "limbeck.tasks.cf.baselines:NearestNeighbour", "majority
 BUILTINS = {"cf": "cf"}  # name: the task it serves; weights in limbeck/experts/NAME
 # Nats a candidate loses for marking nothing or everything: demoted, not forbidden (3 helped in a trial, refusing did not).
 DEMOTED = 3.0
+REPEATED = 2.0  # nats a candidate loses for marking the same cells as a better one: five answers should be five choices
 
 
 def _load(path: str) -> Any:
@@ -50,9 +51,17 @@ def _unknown(kind: str, name: str, known: Any) -> LimbeckError:
     return LimbeckError(f"there is no {kind} called {name!r}", kind, f"{hint}known: {', '.join(known)}")
 
 
-def get_adjust(task: Task) -> Callable[[Prompt, str], float]:
-    """What a candidate's score loses when the task's verifier refuses it."""
-    return lambda prompt, text: 0.0 if task.verify(prompt, Candidate(text=text)).ok else -DEMOTED
+def get_adjust(task: Task) -> Callable[[Prompt, Sequence[str]], list[float]]:
+    """What each of a prompt's ranked candidates loses: for being refused by the task's verifier, for doing what a better one does."""
+
+    def adjust(prompt: Prompt, texts: Sequence[str]) -> list[float]:
+        losses, seen = [], set()
+        for check in (task.verify(prompt, Candidate(text=text)) for text in texts):
+            losses.append((0.0 if check.ok else -DEMOTED) - (REPEATED if check.outcome is not None and check.outcome in seen else 0.0))
+            seen.add(check.outcome)
+        return losses
+
+    return adjust
 
 
 def builtin_folder(name: str) -> Path:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -23,8 +24,8 @@ from limbeck.task import Codec
 
 NETWORKS = {"autoregressive": "Autoregressive", "codefusion": "CodeFusion", "masked": "Masked"}  # module: class
 FORMAT = 1
-# What a candidate's score gains or loses for what it does to its prompt (a rule that marks nothing, say), in nats.
-Adjust = Callable[[Prompt, str], float]
+# What ranked candidates gain or lose for what they do to their prompt (a rule that marks nothing, say), in nats.
+Adjust = Callable[[Prompt, Sequence[str]], list[float]]
 
 
 def build_shape(student: StudentSection, codec: Any) -> Shape:
@@ -135,16 +136,18 @@ class Expert:
             text = self.codec.decode(prompt, candidate.symbols)
             if text is None:
                 continue
-            score = candidate.score + (self.adjust(prompt, text) if self.adjust else 0.0)
             meta: dict[str, Any] = {"symbols": candidate.symbols}
             if candidate.trace:
                 meta["trace"] = [self._shown(prompt, t) for t in candidate.trace]
-            if text not in best or best[text].score < score:
-                best[text] = Candidate(text=text, score=score, meta=meta)
-        ranked = tuple(sorted(best.values(), key=lambda c: -c.score)[:k])
+            if text not in best or best[text].score < candidate.score:
+                best[text] = Candidate(text=text, score=candidate.score, meta=meta)
+        ranked = sorted(best.values(), key=lambda c: -c.score)
+        if self.adjust:
+            losses = self.adjust(prompt, [c.text for c in ranked])
+            ranked = sorted((replace(c, score=c.score + loss) for c, loss in zip(ranked, losses, strict=True)), key=lambda c: -c.score)
         if not ranked:
             return Answer(prompt_id=prompt.id, status="no_answer", reason="no candidate parses")
-        return Answer(prompt_id=prompt.id, candidates=ranked)
+        return Answer(prompt_id=prompt.id, candidates=tuple(ranked[:k]))
 
     def _shown(self, prompt: Prompt, symbols: list[int]) -> str:
         """A half-made candidate: as a rule where it is one, else symbol by symbol with a dot for each still hidden."""

@@ -52,7 +52,7 @@ class StudentSection(Section):
     heads: int = Field(4, ge=1, le=64, description="attention heads")
     buckets: int = Field(3072, ge=64, le=1_000_000, description="rows of the table of hashed word pieces")
     dropout: float = Field(0.0, ge=0, lt=1, description="dropout in blocks")
-    beams: int = Field(6, ge=1, le=64, description="hypotheses kept while answering (autoregressive)")
+    beams: int = Field(12, ge=1, le=64, description="hypotheses kept while answering (autoregressive)")
     steps: int = Field(12, ge=1, le=2000, description="denoising steps while answering (diffusion)")
     extra: dict[str, Any] = Field(default_factory=dict, description="knobs of one kind of student; see docs/models.md")
 

@@ -12,7 +12,7 @@ from limbeck.records import Answer, Candidate, Check, Example, Prompt, Verdict
 from limbeck.tasks.cf import official
 from limbeck.tasks.cf.executor import cells_of, run_rule
 from limbeck.tasks.cf.generator import generate_one
-from limbeck.tasks.cf.language import SCALES, Rule, RuleError, parse, print_rule
+from limbeck.tasks.cf.language import SCALES, Rule, RuleError, columns_of, parse, print_rule
 from limbeck.tasks.cf.reading import describe_table
 from limbeck.tasks.cf.table import Table
 
@@ -59,10 +59,10 @@ class CFTask:
         except (RuleError, OverflowError):
             return Check(ok=False, reason="unrunnable")
         if not any(marks):
-            return Check(ok=False, reason="marks_nothing")
+            return Check(ok=False, reason="marks_nothing", outcome=marks)
         if all(marks) and rule.function not in SCALES:
-            return Check(ok=False, reason="marks_everything")
-        return Check(ok=True)
+            return Check(ok=False, reason="marks_everything", outcome=marks)
+        return Check(ok=True, outcome=(rule.function, *columns_of(rule)) if rule.function in SCALES else marks)
 
     def score(self, example: Example, answer: Answer) -> Verdict:
         """Execution match (the same rows as a gold rule), exact match, and whether a candidate is a rule that runs."""
