@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
@@ -112,15 +112,22 @@ class Expert:
 
     def answer(self, prompts: Sequence[Prompt], *, k: int = 1) -> list[Answer]:
         """Ranked distinct answers, at most k each; `meta` of the first carries a diffusion student's trace."""
-        out: list[Answer] = []
-        for start in range(0, len(prompts), self.batch):
-            out += self._answer_batch(prompts[start : start + self.batch], k)
-        return out
+        out: dict[int, Answer] = {}
+        for rows, source in self._batches(prompts):
+            out |= zip(rows, self._answer_batch([prompts[r] for r in rows], k, source), strict=True)
+        return [out[row] for row in range(len(prompts))]
+
+    def _batches(self, prompts: Sequence[Prompt]) -> Iterator[tuple[list[int], SourceBatch]]:
+        """Prompts of about the same length together: less padding, the same answers."""
+        sources = [self.codec.encode(p) for p in prompts]
+        order = sorted(range(len(prompts)), key=lambda row: len(sources[row].kind_S))
+        for start in range(0, len(order), self.batch):
+            rows = order[start : start + self.batch]
+            yield rows, collate_sources([sources[row] for row in rows])
 
     @torch.no_grad()
-    def _answer_batch(self, prompts: Sequence[Prompt], k: int, source: SourceBatch | None = None, **given: Any) -> list[Answer]:
+    def _answer_batch(self, prompts: Sequence[Prompt], k: int, source: SourceBatch, **given: Any) -> list[Answer]:
         began = time.perf_counter()
-        source = source or collate_sources([self.codec.encode(p) for p in prompts])
         ranked = self.network.generate(
             source, k=max(k, self.beams), allowed=lambda row, prefix: self.codec.allowed(prompts[row], prefix),
             generator=torch.Generator().manual_seed(self.seed), beams=max(k + 1, self.beams), **self.sampling, **given,
@@ -158,16 +165,14 @@ class Expert:
     def answer_with_soft(self, prompts: Sequence[Prompt], k: int, width: int = 8) -> list[tuple[Answer, dict[str, Any] | None]]:
         """Answers, and for the best of each the distributions it was read from: the `width` likeliest symbols per position."""
         beams, self.beams = self.beams, k + 1
-        out: list[tuple[Answer, dict[str, Any] | None]] = []
-        for start in range(0, len(prompts), self.batch):
-            some = prompts[start : start + self.batch]
-            source = collate_sources([self.codec.encode(p) for p in some])
+        out: dict[int, tuple[Answer, dict[str, Any] | None]] = {}
+        for rows, source in self._batches(prompts):
             memory = self.network.reader(source, self.network.symbols)  # read once, for the answers and their distributions
-            answers = self._answer_batch(some, k, source, memory=memory)
+            answers = self._answer_batch([prompts[r] for r in rows], k, source, memory=memory)
             targets = [[*a.candidates[0].meta["symbols"], EOS] if a.candidates else [EOS] for a in answers]
             top = self.network(source, collate_targets(targets), memory).float().log_softmax(-1).topk(width, -1)
-            for row, (answer, symbols) in enumerate(zip(answers, targets, strict=True)):
-                soft = {"symbols": symbols, "top_ids": top.indices[row, : len(symbols)].numpy(), "top_logps": top.values[row, : len(symbols)].numpy()}
-                out.append((answer, soft if answer.candidates else None))
+            for at, (row, answer, symbols) in enumerate(zip(rows, answers, targets, strict=True)):
+                soft = {"symbols": symbols, "top_ids": top.indices[at, : len(symbols)].numpy(), "top_logps": top.values[at, : len(symbols)].numpy()}
+                out[row] = answer, soft if answer.candidates else None
         self.beams = beams
-        return out
+        return [out[row] for row in range(len(prompts))]

@@ -84,7 +84,7 @@ class CFCodec:
         if known is None or known.utterance != prompt.text:
             known = read(prompt.text, prompt.context["table"])
             self._readings[prompt.id] = known
-            if len(self._readings) > 256:
+            if len(self._readings) > 1024:
                 self._readings.popitem(last=False)
         return known
 
