@@ -44,10 +44,11 @@ def table(run: Path) -> str:
             found = [r for r in rows if r["answerer"] in members]
             out += row(found, group) if found else ""
         out += "\n"
-    for split, (value, low, high, n) in results["headline"].get("retention", {}).items():
+    headline = results["headline"] or {}
+    for split, (value, low, high, n) in headline.get("retention", {}).items():
         out += f"- retains {100 * value:.1f} % [{100 * low:.1f}-{100 * high:.1f}] of the teacher's top-1 on `{split}` (n = {n})\n"
-    if results["headline"]:
-        out += f"- {results['headline']['size_ratio']:.1f} times smaller, {results['headline']['speed_ratio']:.1f} times faster\n"
+    if headline:
+        out += f"- {headline['size_ratio']:.1f} times smaller, {headline['speed_ratio']:.1f} times faster\n"
     for c in results["comparisons"]:
         if c["measure"] == "top-1" and c["b"] not in ("teacher", "majority"):
             out += f"- {c['a']} minus {c['b']} on `{c['split']}`: {100 * c['difference']:+.1f} points [{100 * c['difference_low']:+.1f} to {100 * c['difference_high']:+.1f}]\n"
