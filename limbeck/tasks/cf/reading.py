@@ -98,7 +98,7 @@ def describe_table(raw: Mapping[str, Any]) -> tuple[Table, list[Column]]:
     table = Table.from_json(raw)
     columns = [_describe(table, index) for index in range(len(table.headers))]
     _tables[id(raw)] = (raw, table, columns)
-    if len(_tables) > 64:
+    if len(_tables) > 1024:
         _tables.popitem(last=False)
     return table, columns
 
