@@ -110,21 +110,29 @@ def _read_xlsx(path: Path, sheet: str | None) -> list[list[Any]]:
                 _too_long(path)
     finally:
         book.close()
-    if len(rows) > 1 and all(c is None for r in rows[1:] for c in r):
-        _refuse_uncalculated(path, sheet)
+    if any(cell is None for row in rows for cell in row) and _has_formulas(path):
+        _refuse_uncalculated(path, sheet, rows)
     return rows
 
 
-def _refuse_uncalculated(path: Path, sheet: str | None) -> None:
+def _has_formulas(path: Path) -> bool:
+    """Whether any sheet holds a formula; the raw XML tells without reading every cell once more."""
+    with zipfile.ZipFile(path) as archive:
+        return any(b"<f>" in (text := archive.read(name)) or b"<f " in text for name in archive.namelist() if name.startswith("xl/worksheets/"))
+
+
+def _refuse_uncalculated(path: Path, sheet: str | None, rows: list[list[Any]]) -> None:
     """Formulas whose values were never saved read as blanks: say so instead."""
     import openpyxl
 
     book = openpyxl.load_workbook(path, read_only=True)
     page = book[sheet] if sheet else book.worksheets[0]
-    found = any(isinstance(c, str) and c.startswith("=") for row in page.iter_rows(min_row=2, max_row=200, values_only=True) for c in row)
+    for number, (formulas, values) in enumerate(zip(page.iter_rows(max_col=MAX_COLUMNS + 1), rows, strict=False), 1):
+        for formula, value in zip(formulas, values, strict=False):
+            if value is None and formula.data_type == "f":
+                book.close()
+                raise LimbeckError(f"row {number} holds a formula whose value was never saved: {formula.value}", str(path), "open it in a spreadsheet program, let it calculate, and save it")
     book.close()
-    if found:
-        raise LimbeckError("the cells hold formulas whose values were never saved", str(path), "open it in a spreadsheet program, let it calculate, and save it")
 
 
 def _excel_cell(value: Any, number_format: str) -> Any:
