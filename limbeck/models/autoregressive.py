@@ -24,6 +24,11 @@ class _Prepared:
     bias: Tensor
     keys: Tensor
 
+    def select(self, row_N: Tensor) -> _Prepared:
+        """Some of the prompts."""
+        cross = [(key[row_N], value[row_N]) for key, value in self.cross]
+        return _Prepared(self.source.select(row_N), self.memory[row_N], cross, self.bias[row_N], self.keys[row_N])
+
 
 class Autoregressive(nn.Module):
     """p(y_i | y_<i, prompt); a symbol that points at the prompt is read back with what stands there."""
@@ -90,11 +95,11 @@ class Autoregressive(nn.Module):
             x, past[layer] = block.step(x, past[layer], given.cross[layer], given.bias)
         return self.head(self.norm(x), given.memory, given.source, self.symbols, given.keys).log_softmax(-1)
 
-    def _mask(self, logp_BGV: Tensor, prefixes: list[list[int]], allowed: Allowed | None) -> Tensor:
+    def _mask(self, logp_BGV: Tensor, prefixes: list[list[int]], rows: list[int], allowed: Allowed | None) -> Tensor:
         if allowed is None:
             return logp_BGV
         size = logp_BGV.shape[1]
-        masks = np.stack([allowed(n // size, prefix) for n, prefix in enumerate(prefixes)])
+        masks = np.stack([allowed(rows[n // size], prefix) for n, prefix in enumerate(prefixes)])
         return logp_BGV.masked_fill(~torch.from_numpy(masks).view(logp_BGV.shape), -1e9)
 
     def _beam(self, source: SourceBatch, memory: Tensor | None, beams: int, k: int, allowed: Allowed | None) -> list[list[Ranked]]:
@@ -106,19 +111,28 @@ class Autoregressive(nn.Module):
         score[:, 0] = 0.0
         prefixes: list[list[int]] = [[] for _ in range(batch * beams)]
         done: list[list[Ranked]] = [[] for _ in range(batch)]
+        rows = list(range(batch))  # prompts still being answered
         for at in range(self.shape.target_length):
-            total = score[:, :, None] + self._mask(self._step(symbol, at, given, past), prefixes, allowed)
+            total = score[:, :, None] + self._mask(self._step(symbol, at, given, past), prefixes, rows, allowed)
             size = total.shape[-1]
             for row, beam in (total[:, :, EOS] > -1e8).nonzero().tolist():
-                done[row].append(Ranked(list(prefixes[row * beams + beam]), float(total[row, beam, EOS])))
+                done[rows[row]].append(Ranked(list(prefixes[row * beams + beam]), float(total[row, beam, EOS])))
             total[:, :, EOS] = -1e9
-            score, flat = total.view(batch, -1).topk(beams, -1)
-            origin = (torch.arange(batch)[:, None] * beams + flat // size).view(-1)
+            score, flat = total.view(len(rows), -1).topk(beams, -1)
+            origin = (torch.arange(len(rows))[:, None] * beams + flat // size).view(-1)
             symbol = flat % size
             prefixes = [prefixes[o] + [s] for o, s in zip(origin.tolist(), symbol.view(-1).tolist(), strict=True)]
             past = [(p[0][origin], p[1][origin]) for p in past]
-            if all(self._settled(done[row], float(score[row, 0]), k) for row in range(batch)):
+            unsettled = [n for n, row in enumerate(rows) if not self._settled(done[row], float(score[n, 0]), k)]
+            if not unsettled:
                 break
+            if len(unsettled) <= 0.7 * len(rows):  # answered prompts leave the batch
+                kept = torch.tensor(unsettled)
+                hypotheses = (kept[:, None] * beams + torch.arange(beams)).view(-1)
+                given, score, symbol = given.select(kept), score[kept], symbol[kept]
+                prefixes = [prefixes[n] for n in hypotheses.tolist()]
+                past = [(p[0][hypotheses], p[1][hypotheses]) for p in past]
+                rows = [rows[n] for n in unsettled]
         return [_best(found, k) for found in done]
 
     @staticmethod
@@ -139,7 +153,7 @@ class Autoregressive(nn.Module):
         score = torch.zeros(batch * k)
         is_open = torch.ones(batch * k, dtype=torch.bool)
         for at in range(self.shape.target_length):
-            logp = self._mask(self._step(symbol, at, given, past), prefixes, allowed).flatten(0, 1)
+            logp = self._mask(self._step(symbol, at, given, past), prefixes, list(range(batch)), allowed).flatten(0, 1)
             ordered, index = (logp / temperature).softmax(-1).sort(-1, descending=True)
             ordered[ordered.cumsum(-1) - ordered > top_p] = 0.0
             drawn = index.gather(1, torch.multinomial(ordered, 1, generator=generator))[:, 0]

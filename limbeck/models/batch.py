@@ -33,6 +33,10 @@ class SourceBatch:
         """Each prompt `times` times in a row: [B*times, ...]."""
         return SourceBatch(*(getattr(self, name).repeat_interleave(times, 0) for name in self.__slots__))
 
+    def select(self, row_N: Tensor) -> SourceBatch:
+        """Some of the prompts."""
+        return SourceBatch(*(getattr(self, name)[row_N] for name in self.__slots__))
+
 
 @dataclass(frozen=True, slots=True)
 class Batch:
