@@ -1,4 +1,5 @@
 """A run's results as Markdown, read from its results.json and manifests: python lab/results_table.py runs/cf [--into README.md].
+A folder that `limbeck evaluate --out` has filled will do too.
 
 With --into, what stands between `<!-- results NAME -->` and `<!-- end -->` of that file is replaced, NAME being the run's.
 """
@@ -55,13 +56,20 @@ def table(run: Path) -> str:
     return out + f"\n{newest['hardware']['cpu']}, {newest['hardware']['cores']} cores, {newest['finished'][:10]}.\n"
 
 
+def examinations(folder: Path) -> str:
+    """A folder of `limbeck evaluate --out`: one row a split."""
+    found = [json.loads(p.read_text()) for p in sorted(folder.glob("*.json"))]
+    return HEAD.replace("answerer", f"{found[0]['answerer']} on") + "".join(row([r], f"`{r['split']}`, n = {r['n']}") for r in found)
+
+
 def main(arguments: list[str]) -> None:
     run = Path(arguments[0])
-    text = table(run)
+    is_run = (run / "results.json").exists()
+    text = table(run) if is_run else examinations(run)
     if "--into" not in arguments:
         sys.stdout.write(text)
         return
-    file, name = Path(arguments[arguments.index("--into") + 1]), json.loads((run / "results.json").read_text())["name"]
+    file, name = Path(arguments[arguments.index("--into") + 1]), json.loads((run / "results.json").read_text())["name"] if is_run else run.name
     before = file.read_text()
     after = re.sub(rf"(<!-- results {name} -->\n).*?(<!-- end -->)", lambda found: found.group(1) + "\n" + text + "\n" + found.group(2), before, flags=re.DOTALL)
     if after == before and text not in before:
