@@ -47,7 +47,7 @@ class FusionKnobs:
     anchor_weight: float = 1.0  # Differs: cross-entropy of x0_hat itself (Difformer), against collapse of L
     clamp: str = "none"  # the paper's; the expected embedding under the head ("expected") cost 5 to 11 points, see lab/log.md
     pad_weight: float = 0.1  # Paper silent: pads are targets, unweighted they drown the answer
-    high_noise: float = 0.4  # Differs: times are drawn as u ** high_noise, since low noise teaches little; 0.6 was 9 points worse
+    high_noise: float = 0.2  # Differs: times are drawn as u ** high_noise, since low noise teaches little; 0.6 was 10 points worse
     phase1_share: float = 0.0  # Differs: phase 1 as a share of each batch's rows; 0.15 cost 3 to 11 points at equal steps
     phase1_first: float = 0.0  # the paper's order: the first share of training steps is phase 1 alone (paper silent on how long)
     cpd_mask: float = 0.3  # Paper silent; GENIE's rate
