@@ -9,7 +9,7 @@ import torch
 
 from limbeck.models.batch import Batch, collate_sources, collate_targets
 from limbeck.models.expert import build_network
-from limbeck.models.network import Shape
+from limbeck.models.network import Shape, target_loss
 from limbeck.models.schedule import SqrtSchedule, sqrt_abar
 from limbeck.task import Source
 
@@ -86,6 +86,10 @@ def test_soft_targets_equal_to_hard_ones_give_the_hard_loss():
     generator = torch.Generator()
     hard = network.loss(batch, soft_weight=0.0, generator=generator)[0]
     assert torch.allclose(network.loss(soft, soft_weight=1.0, generator=generator)[0], hard, atol=1e-5)
+    logits = torch.randn(*soft.target_BL.shape, network.shape.symbols)
+    warm = target_loss(logits, replace(soft, temperature=2.0), 1.0, torch.ones(soft.target_BL.shape))
+    by_hand = 4 * torch.nn.functional.cross_entropy((logits / 2).flatten(0, 1), soft.target_BL.flatten())
+    assert torch.allclose(warm, by_hand, atol=1e-4)
 
 
 def test_the_sqrt_schedule_is_its_closed_form():

@@ -46,6 +46,7 @@ class Batch:
     target_BL: Tensor
     soft_ids_BLK: Tensor | None = None
     soft_logp_BLK: Tensor | None = None  # -inf where the teacher gave fewer than K
+    temperature: float = 1.0  # at which the teacher's word and the student's are compared
 
     @property
     def tokens(self) -> int:

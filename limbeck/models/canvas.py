@@ -36,7 +36,7 @@ def lay_out(batch: Batch, length: int) -> Batch:
     silent_BL1 = ~torch.isfinite(logp[..., :1])
     sure_K = torch.full_like(logp[0, 0], float("-inf"))
     sure_K[0] = 0.0
-    return Batch(batch.source, target_BL, torch.where(silent_BL1, target_BL[..., None], ids), torch.where(silent_BL1, sure_K, logp))
+    return Batch(batch.source, target_BL, torch.where(silent_BL1, target_BL[..., None], ids), torch.where(silent_BL1, sure_K, logp), batch.temperature)
 
 
 def canvas_weight(target_BL: Tensor, pad_weight: float) -> Tensor:

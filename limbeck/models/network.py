@@ -65,8 +65,8 @@ class Network(Protocol):
 def target_loss(logits_BLV: Tensor, batch: Batch, soft_weight: float, weight_BL: Tensor) -> Tensor:
     """Cross-entropy with the answer, mixed with cross-entropy to the teacher's distribution where there is one.
 
-    (1-w) * CE(y) + w * sum_k -p_teacher(k) log p_student(k), p_teacher renormalised over its K kept symbols
-    (Hinton et al. 2015, temperature 1). Weighted mean over positions; float32.
+    (1-w) * CE(y) + w * T^2 * sum_k -p_teacher(k; T) log p_student(k; T), p_teacher renormalised over its K kept symbols
+    (Hinton et al. 2015; T is the batch's temperature). Weighted mean over positions; float32.
     """
     logp_BLV = functional.log_softmax(logits_BLV.float(), -1)
     length = logits_BLV.shape[1]
@@ -74,8 +74,10 @@ def target_loss(logits_BLV: Tensor, batch: Batch, soft_weight: float, weight_BL:
     if batch.soft_ids_BLK is not None and batch.soft_logp_BLK is not None and soft_weight > 0:
         ids, soft = batch.soft_ids_BLK[:, :length], batch.soft_logp_BLK[:, :length]
         has_teacher_BL = torch.isfinite(soft[..., 0])
-        teacher_BLK = torch.where(has_teacher_BL[..., None], soft, 0.0).float().softmax(-1)
-        taught_BL = -(teacher_BLK * logp_BLV.gather(2, ids).clamp(min=-50)).sum(-1)
+        heat = batch.temperature
+        teacher_BLK = (torch.where(has_teacher_BL[..., None], soft, 0.0).float() / heat).softmax(-1)
+        soft_BLV = logp_BLV if heat == 1 else functional.log_softmax(logits_BLV.float() / heat, -1)
+        taught_BL = -(teacher_BLK * soft_BLV.gather(2, ids).clamp(min=-50)).sum(-1) * heat**2
         hard_BL = torch.where(has_teacher_BL, (1 - soft_weight) * hard_BL + soft_weight * taught_BL, hard_BL)
     return (hard_BL * weight_BL).sum() / weight_BL.sum().clamp(min=1e-6)
 

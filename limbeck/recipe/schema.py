@@ -69,6 +69,7 @@ class TrainSection(Section):
     clip: float = Field(1.0, gt=0, description="largest gradient norm")
     ema: float = Field(0.998, ge=0, lt=1, description="decay of the running mean of the weights")
     soft_weight: float = Field(0.5, ge=0, le=1, description="share of the loss on the teacher's distributions; 0 is hard labels only")
+    soft_temperature: float = Field(1.0, gt=0, le=20, description="temperature at which teacher and student are compared; above 1 the teacher's doubts weigh more")
     precision: Literal["bf16", "fp32"] = Field("bf16", description="bf16 autocast where the processor has it")
     compile: bool = Field(False, description="torch.compile: 20-30 s of warm-up on a CPU")
     evaluate_every: int = Field(500, ge=1, description="steps between looks at dev loss")

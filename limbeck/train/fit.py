@@ -10,7 +10,7 @@ import hashlib
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -133,7 +133,7 @@ class _Loop:
         total, parts, tokens = 0.0, {}, 0
         for turn in range(section.accumulate):
             index = (number * section.accumulate + turn) * world + self.accelerator.process_index
-            batch = self.batches(index)
+            batch = replace(self.batches(index), temperature=section.soft_temperature)
             with self.accelerator.autocast():
                 loss, parts = self.network.loss(batch, soft_weight=section.soft_weight, generator=generator)
             self.accelerator.backward(loss / section.accumulate)
