@@ -86,9 +86,9 @@ def _show(answers: list[dict[str, Any]], table: Table) -> None:
     console.print(grid)
     marked = {tuple(cell) for cell in answers[0]["cells"]}
     at = columns_of(parse(answers[0]["text"]))[0]
-    view = Grid("row", *[escape(h) for h in table.headers[: max(6, at + 1)][:8]], title="rank 1", title_justify="left")
+    view = Grid("row", *[escape(h) for h in table.headers[: max(6, at + 1)][:8]], title="rank 1, marked cells with *", title_justify="left")
     for number, row in list(enumerate(table.rows))[:20]:
-        cells = [f"[black on yellow]{escape(shown(c)[:24])}[/]" if (number, j) in marked else escape(shown(c)[:24]) for j, c in enumerate(row[: max(6, at + 1)][:8])]
+        cells = [f"[black on yellow]{escape(shown(c)[:24])} *[/]" if (number, j) in marked else escape(shown(c)[:24]) for j, c in enumerate(row[: max(6, at + 1)][:8])]
         view.add_row(str(number), *cells)
     console.print(view)
     if len(table.rows) > 20:
