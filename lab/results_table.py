@@ -1,7 +1,7 @@
-"""A run's results as Markdown, read from its results.json and manifests: python lab/results_table.py runs/cf [--into README.md].
+"""A run's results as Markdown, read from its results.json and manifests: python lab/results_table.py runs/cf [--into README.md [--as NAME]].
 A folder that `limbeck evaluate --out` has filled will do too.
 
-With --into, what stands between `<!-- results NAME -->` and `<!-- end -->` of that file is replaced, NAME being the run's.
+With --into, what stands between `<!-- results NAME -->` and `<!-- end -->` of that file is replaced, NAME being the run's own unless --as says another.
 """
 
 import json
@@ -70,6 +70,7 @@ def main(arguments: list[str]) -> None:
         sys.stdout.write(text)
         return
     file, name = Path(arguments[arguments.index("--into") + 1]), json.loads((run / "results.json").read_text())["name"] if is_run else run.name
+    name = arguments[arguments.index("--as") + 1] if "--as" in arguments else name
     before = file.read_text()
     after = re.sub(rf"(<!-- results {name} -->\n).*?(<!-- end -->)", lambda found: found.group(1) + "\n" + text + "\n" + found.group(2), before, flags=re.DOTALL)
     if after == before and text not in before:
