@@ -122,7 +122,7 @@ def _train(run: Run, recipe: Recipe, dataset: Path, codec: Any, tell: Tell) -> N
 
     jobs = []
     for arm in arms_of(recipe):
-        inputs = {"dataset": hash_file(dataset / "data.jsonl.gz"), "arm_seed": arm.seed}
+        inputs = {"dataset": [hash_file(dataset / f"{part}.jsonl.gz") for part in ("data", "dev")], "arm_seed": arm.seed}
         step = run.step(f"train/{arm.folder}", {"student": arm.student.model_dump(), "train": arm.train.model_dump()}, inputs, ("models", "train"))
         if not _ready(step, tell):
             jobs.append(Job(arm.folder, dataset, arm.student, arm.train, step))
@@ -140,7 +140,7 @@ def _train_jobs(jobs: list[Any], arms: int, dataset: Path, codec: Any, report: C
 
     workers = 1 if torch.cuda.is_available() or "WORLD_SIZE" in os.environ else min(arms, torch.get_num_threads())
     if workers > 1:
-        for part in ("data", "held_out"):
+        for part in ("data", "dev"):
             encode_dataset(dataset, part, codec)  # once, before several processes would
         train_together(jobs, codec, workers, torch.get_num_threads() // workers, report)
     else:

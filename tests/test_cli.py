@@ -136,7 +136,7 @@ def test_the_contract_catches_a_task_that_scores_missing_answers_as_zero():
 
 
 def test_an_echo_can_teach_the_distill_step(tmp_path):
-    task, section = CFTask(), DistillSection(prompts=12, held_out=4, shard=6, candidates=1)
+    task, section = CFTask(), DistillSection(prompts=12, dev=4, held_out=4, shard=6, candidates=1)
     step = Step(tmp_path / "distill", "distill", 1, {})
     teacher = EchoTeacher.from_examples(task.generate(step.seed("prompts"), section.prompts))
     teacher.replies.popitem()

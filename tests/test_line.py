@@ -18,6 +18,7 @@ TINY = """
 name = "tiny"
 [distill]
 prompts = 160
+dev = 16
 held_out = 24
 candidates = 1
 shard = 32

@@ -14,7 +14,7 @@ from limbeck.train.fit import train
 
 def write_dataset(folder):
     folder.mkdir()
-    for name, seed, count in (("data", 1, 80), ("held_out", 2, 16)):
+    for name, seed, count in (("data", 1, 80), ("dev", 2, 16)):
         with gzip.open(folder / f"{name}.jsonl.gz", "wt") as file:
             for index in range(count):
                 e = generate_one(seed, index)

@@ -32,8 +32,9 @@ def distill(
 ) -> Path:
     """The dataset's folder. `teacher` is an Answerer, or None for the task's own gold; `forbidden` are all test texts."""
     overlap = Overlap(forbidden, section.ngram)
-    held_out = _held_out(task, codec, section, step, overlap)
-    seen = {_key(e) for e in held_out}
+    dev = _apart(task, codec, step, "dev", section.dev, overlap, set())
+    held_out = _apart(task, codec, step, "examination", section.held_out, overlap, {_key(e) for e in dev})
+    seen = {_key(e) for e in dev + held_out}
     kept: list[dict[str, Any]] = []
     soft: list[dict[str, Any]] = []
     refused: list[dict[str, str]] = []
@@ -53,8 +54,11 @@ def distill(
         raise AssertionError("a record was lost between asking and keeping")
     if not kept:
         raise LimbeckError("every record was refused", str(step.path), f"reasons: {reasons}; try another teacher")
-    _write(step, kept, soft, refused, held_out, section, teacher is not None)
-    facts = {"asked": asked, "kept": len(kept), "refused": reasons, "held_out": len(held_out), "sha256": hash_file(step.path / "data.jsonl.gz")}
+    _write(step, kept, soft, refused, section, teacher is not None)
+    for name, examples in (("dev", dev), ("held_out", held_out)):
+        lines = [{"id": e.id, "text": e.prompt.text, "context": dict(e.prompt.context), "answer": e.gold[0], "meta": dict(e.meta)} for e in examples]
+        step.write_bytes(f"{name}.jsonl.gz", _gzip("".join(json.dumps(r, ensure_ascii=False) + "\n" for r in lines)))
+    facts = {"asked": asked, "kept": len(kept), "refused": reasons, "dev": len(dev), "held_out": len(held_out), "sha256": hash_file(step.path / "data.jsonl.gz")}
     step.write_json("keep.json", facts)
     step.write_text("README.md", _card(task, teacher, facts))
     return step.path
@@ -64,13 +68,14 @@ def _key(example: Example) -> str:
     return normalise(example.prompt.text) + "|" + "|".join(example.prompt.context.get("table", {}).get("headers", ()))
 
 
-def _held_out(task: Task, codec: Codec, section: DistillSection, step: Step, overlap: Overlap) -> list[Example]:
-    """Generated examples with the task's own gold, from a seed of their own; never trained on."""
+def _apart(task: Task, codec: Codec, step: Step, purpose: str, count: int, overlap: Overlap, seen: set[str]) -> list[Example]:
+    """Generated examples with the task's own gold, from the seed of this purpose; never trained on."""
     found: list[Example] = []
-    for example in task.generate(step.seed("held_out"), section.held_out * 2):
-        if not overlap.hits(example.prompt.text) and codec.encode_answer(example.prompt, example.gold[0]) is not None:
+    for example in task.generate(step.seed(purpose), count * 2):
+        fresh = _key(example) not in seen and not overlap.hits(example.prompt.text)
+        if fresh and codec.encode_answer(example.prompt, example.gold[0]) is not None:
             found.append(example)
-        if len(found) == section.held_out:
+        if len(found) == count:
             break
     return found
 
@@ -157,13 +162,10 @@ def _gzip(text: str) -> bytes:
 
 
 def _write(
-    step: Step, kept: list[dict[str, Any]], soft: list[dict[str, Any]], refused: list[dict[str, str]], held_out: list[Example],
-    section: DistillSection, has_teacher: bool,
-) -> None:  # fmt: skip
+    step: Step, kept: list[dict[str, Any]], soft: list[dict[str, Any]], refused: list[dict[str, str]], section: DistillSection, has_teacher: bool
+) -> None:
     step.write_bytes("data.jsonl.gz", _gzip("".join(json.dumps(r, ensure_ascii=False) + "\n" for r in kept)))
     step.write_bytes("refused.jsonl.gz", _gzip("".join(json.dumps(r, ensure_ascii=False) + "\n" for r in refused)))
-    lines = [{"id": e.id, "text": e.prompt.text, "context": dict(e.prompt.context), "answer": e.gold[0], "meta": dict(e.meta)} for e in held_out]
-    step.write_bytes("held_out.jsonl.gz", _gzip("".join(json.dumps(r, ensure_ascii=False) + "\n" for r in lines)))
     if has_teacher:
         total = sum(len(r["symbols"]) for r in kept)
         ids, logps = np.zeros((total, section.soft_top), np.int16), np.full((total, section.soft_top), -np.inf, np.float16)
@@ -183,5 +185,5 @@ def _card(task: Task, teacher: Any, facts: dict[str, Any]) -> str:
     return (
         f"# Training data for task {task.name}, version {task.version}\n\nUtterances come from the task's generator without gold; answers from {who}. "
         f"Asked {facts['asked']}, kept {facts['kept']} ({facts['kept'] / facts['asked']:.1%}).\n\n| refused because | records |\n|---|---|\n{refusals}\n\n"
-        f"Held out with gold, from another seed: {facts['held_out']}. No record shares a run of words with a test text.\n\nSHA-256 of data.jsonl.gz: {facts['sha256']}\n"
+        f"Apart with gold, from seeds of their own: {facts['dev']} for dev loss, {facts['held_out']} for the examination. No record shares a run of words with a test text.\n\nSHA-256 of data.jsonl.gz: {facts['sha256']}\n"
     )

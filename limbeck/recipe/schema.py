@@ -34,7 +34,8 @@ class DistillSection(Section):
     """How a teacher's answers become a training set."""
 
     prompts: int = Field(20_000, ge=1, description="utterances asked")
-    held_out: int = Field(1_000, ge=1, description="generated examples with gold kept apart for dev loss and examination")
+    dev: int = Field(512, ge=1, description="generated examples with gold kept apart for dev loss")
+    held_out: int = Field(1_000, ge=1, description="generated examples with gold kept apart for the examination alone")
     candidates: int = Field(3, ge=1, description="ranked answers asked for each")
     soft_top: int = Field(8, ge=1, le=64, description="symbols kept of each of the teacher's distributions")
     ngram: int = Field(8, ge=3, description="words of a shared run that count as overlap with a test text")
@@ -63,6 +64,7 @@ class TrainSection(Section):
     steps: int = Field(1500, ge=1, description="optimizer steps")
     batch: int = Field(64, ge=1, description="examples a step and process")
     accumulate: int = Field(1, ge=1, description="batches a step")
+    optimizer: Literal["muon", "adamw"] = Field("muon", description="muon: orthogonalized momentum for linear layers, AdamW for the rest")
     lr: float = Field(2e-3, gt=0, description="peak learning rate")
     warmup: int = Field(100, ge=1, description="steps of linear rise")
     weight_decay: float = Field(0.01, ge=0, description="on matrices")

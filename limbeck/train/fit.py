@@ -27,7 +27,6 @@ from limbeck.train.encoded import Encoded, encode_dataset
 from limbeck.train.optimizer import RunningMean, lr_at, make_optimizer
 
 Progress = Callable[[dict[str, Any]], None]
-EVALUATED = 512  # held-out examples looked at during training
 LOG_EVERY = 20
 
 
@@ -50,20 +49,20 @@ def train(
 
     accelerator = Accelerator(cpu=not torch.cuda.is_available(), mixed_precision=_precision(section.precision))
     data = encode_dataset(dataset, "data", codec)
-    held_out = encode_dataset(dataset, "held_out", codec)
+    dev = encode_dataset(dataset, "dev", codec)
     seed = step.seed("train")
     torch.manual_seed(step.seed("init"))
     shape = build_shape(student, codec)
     network: Any = build_network(shape)
     mean = RunningMean(network, section.ema)
-    optimizer = make_optimizer(network, section.lr, section.weight_decay)
+    optimizer = make_optimizer(network, section.optimizer, section.lr, section.weight_decay)
     checkpoint = step.path / "checkpoint.safetensors"
     state = load_checkpoint(checkpoint, network, mean, optimizer) or {"step": 0, "best": math.inf, "best_step": -1, "seconds": 0.0}
     model, optimizer = accelerator.prepare(network, optimizer)
     if section.compile:
         model = torch.compile(model)
     loop = _Loop(accelerator, model, network, mean, optimizer, section, Batches(data, section.batch, seed), seed, step, progress)
-    loop.run(held_out, state, checkpoint)
+    loop.run(dev, state, checkpoint)
     network.load_state_dict(mean.weights)
     if accelerator.is_main_process:
         save_expert(step.path / "expert", network, codec, student)
@@ -90,7 +89,7 @@ class _Loop:
     step: Step
     progress: Progress | None
 
-    def run(self, held_out: Encoded, state: dict[str, Any], checkpoint: Path) -> None:
+    def run(self, dev: Encoded, state: dict[str, Any], checkpoint: Path) -> None:
         """From where the state stands to the last step, or until dev loss has stopped falling."""
         section, began = self.section, time.perf_counter() - state["seconds"]
         best = _Best(state["best"], state["best_step"])
@@ -110,7 +109,7 @@ class _Loop:
                 tokens, mark = 0, now
             stop = False
             if (number + 1) % section.evaluate_every == 0 or number + 1 == section.steps:
-                stop = self._evaluate(number + 1, held_out, best)
+                stop = self._evaluate(number + 1, dev, best)
                 mark = time.perf_counter()
             if (number + 1) % section.checkpoint_every == 0 or stop:
                 done = {"step": section.steps if stop else number + 1, "best": best.loss, "best_step": best.step, "seconds": time.perf_counter() - began}
@@ -146,15 +145,15 @@ class _Loop:
         return total, parts, tokens
 
     @torch.no_grad()
-    def _evaluate(self, number: int, held_out: Encoded, best: _Best) -> bool:
+    def _evaluate(self, number: int, dev: Encoded, best: _Best) -> bool:
         """Dev loss of the running mean on gold answers; True when `patience` evaluations brought nothing."""
         own = {n: t.clone() for n, t in self.network.state_dict().items()}
         self.network.load_state_dict(self.mean.weights)
         self.network.eval()
         total, parts, count = 0.0, {}, 0
         generator = torch.Generator().manual_seed(step_seed(self.seed + 2, 0))
-        for start in range(0, min(EVALUATED, len(held_out)), 64):
-            batch = make_batch(held_out, range(start, min(start + 64, len(held_out))))
+        for start in range(0, len(dev), 64):
+            batch = make_batch(dev, range(start, min(start + 64, len(dev))))
             with self.accelerator.autocast():
                 loss, parts = self.network.loss(batch, soft_weight=0.0, generator=generator)
             total += float(loss)
