@@ -6,6 +6,9 @@ import itertools
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from multiprocessing import get_context
 
 from limbeck.records import Answer, Candidate, Example, Prompt
 from limbeck.tasks.cf.codec import SYMBOLS, CFCodec
@@ -15,6 +18,7 @@ from limbeck.tasks.cf.reading import Reading, describe_table, stem
 
 _COL, _W, _VAL = SYMBOLS.index("COL0"), SYMBOLS.index("W0"), SYMBOLS.index("VAL0")
 NEIGHBOURS = 40
+CHUNK = 2000  # examples a process studies at a time
 
 
 def template(symbols: Sequence[int]) -> tuple[str, ...]:
@@ -103,6 +107,29 @@ def _default(reading: Reading, function: str) -> int:
     return next((i for i, c in enumerate(reading.columns) if c.kind in kinds), 0)
 
 
+def count_grams(codec: CFCodec, prompt: Prompt) -> Counter[str]:
+    """Words and word pairs of an emptied utterance."""
+    words = bare_words(codec.reading(prompt))
+    return Counter(words + [f"{a} {b}" for a, b in itertools.pairwise(words)])
+
+
+def study(examples: Iterable[Example], *, with_grams: bool = False) -> list[tuple[tuple[str, ...], Counter[str]]]:
+    """Template and, when asked for, grams of each example whose answer can be encoded; many are read by two processes."""
+    everything = list(examples)
+    chunks = [everything[i : i + CHUNK] for i in range(0, len(everything), CHUNK)]
+    work = partial(_study_chunk, with_grams=with_grams)
+    if len(chunks) <= 1:
+        return work(everything)
+    with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
+        return [studied for part in pool.map(work, chunks) for studied in part]
+
+
+def _study_chunk(examples: Sequence[Example], with_grams: bool) -> list[tuple[tuple[str, ...], Counter[str]]]:
+    codec = CFCodec()
+    encoded = ((e, codec.encode_answer(e.prompt, e.gold[0])) for e in examples)
+    return [(template(s[:-1]), count_grams(codec, e.prompt) if with_grams else Counter()) for e, s in encoded if s]
+
+
 class NearestNeighbour:
     """TF-IDF over words and word pairs of emptied utterances; the neighbours' templates are filled from the prompt."""
 
@@ -119,12 +146,9 @@ class NearestNeighbour:
     def from_examples(cls, examples: Iterable[Example]) -> NearestNeighbour:
         """Remember examples with gold (or a teacher's answer in its place)."""
         self = cls()
-        bags: list[Counter[str]] = []
-        for example in examples:
-            symbols = self.codec.encode_answer(example.prompt, example.gold[0])
-            if symbols:
-                bags.append(self._grams(example.prompt))
-                self._templates.append(template(symbols[:-1]))
+        studied = study(examples, with_grams=True)
+        bags = [grams for _, grams in studied]
+        self._templates = [shape for shape, _ in studied]
         documents = Counter(gram for bag in bags for gram in bag)
         self._weights = {gram: math.log(1 + len(bags) / count) for gram, count in documents.items()}
         for number, bag in enumerate(bags):
@@ -133,17 +157,13 @@ class NearestNeighbour:
                 self._index[gram].append((number, count * self._weights[gram] / norm))
         return self
 
-    def _grams(self, prompt: Prompt) -> Counter[str]:
-        words = bare_words(self.codec.reading(prompt))
-        return Counter(words + [f"{a} {b}" for a, b in itertools.pairwise(words)])
-
     def answer(self, prompts: Sequence[Prompt], *, k: int = 1) -> list[Answer]:
         """Rules of the nearest utterances, distinct, that run and mark some rows."""
         return [self._answer(prompt, k) for prompt in prompts]
 
     def _answer(self, prompt: Prompt, k: int) -> Answer:
         scores: dict[int, float] = defaultdict(float)
-        for gram, count in self._grams(prompt).items():
+        for gram, count in count_grams(self.codec, prompt).items():
             if len(postings := self._index.get(gram, ())) <= 0.2 * len(self._templates) + 50:
                 for number, weight in postings:
                     scores[number] += count * self._weights[gram] * weight
@@ -165,8 +185,7 @@ class Majority:
     def from_examples(cls, examples: Iterable[Example]) -> Majority:
         """Count the templates of examples with gold."""
         self = cls()
-        encoded = (self.codec.encode_answer(e.prompt, e.gold[0]) for e in examples)
-        self._templates = [(t, float(c)) for t, c in Counter(template(s[:-1]) for s in encoded if s).most_common(100)]
+        self._templates = [(t, float(c)) for t, c in Counter(t for t, _ in study(examples)).most_common(100)]
         return self
 
     def answer(self, prompts: Sequence[Prompt], *, k: int = 1) -> list[Answer]:
