@@ -3,10 +3,13 @@
 python benchmarks/train_throughput.py [seconds per contender]; needs `pip install limbeck[bench]`. One thread. The peer is
 a T5 of about the same size reading the same examples (its tokens: the prompt's words, columns and values as hashed ids),
 once with the Trainer's defaults and once at its best (bf16, grouped by length). A ratio against each peer is printed.
+The peers step by AdamW, so the rows to compare with are those of AdamW; Muon, our default, takes more time a step and needs
+about half the steps (lab/log.md).
 """
 
 from __future__ import annotations
 
+import itertools
 import os
 import sys
 import tempfile
@@ -42,11 +45,11 @@ def load() -> Encoded:
     return Encoded(**arrays)
 
 
-def ours(kind: str, data: Encoded) -> tuple[float, int]:
-    """Tokens per CPU-second of our step: loss, gradients, clipping, AdamW, running mean, bf16 autocast."""
+def ours(kind: str, data: Encoded, chosen: str) -> tuple[float, int]:
+    """Tokens per CPU-second of our step: loss, gradients, clipping, optimizer, running mean, bf16 autocast."""
     layers = {"decoder_layers": 2} if kind == "autoregressive" else {"decoder_layers": 1, "denoiser_layers": 1}
     network: Any = build_network(build_shape(StudentSection.model_validate({"kind": kind, **layers}), CFCodec()))
-    optimizer, mean = make_optimizer(network, 1e-3, 0.01), RunningMean(network, 0.99)
+    optimizer, mean = make_optimizer(network, chosen, 1e-3, 0.01), RunningMean(network, 0.99)
     batches, generator = Batches(data, BATCH, 0), torch.Generator().manual_seed(0)
     tokens, step, began = 0, 0, 0.0
     while True:
@@ -123,11 +126,11 @@ def main() -> None:
     peers = {name: peer(data, best) for name, best in (("Trainer, defaults", False), ("Trainer, best", True))}
     for name, (rate, parameters) in peers.items():
         print(f"{name:32s} {rate:10,.0f} tokens per CPU-second  ({parameters:,} parameters)")
-    for kind in ("autoregressive", "masked", "codefusion"):
-        rate, parameters = ours(kind, data)
+    for kind, chosen in itertools.product(("autoregressive", "masked", "codefusion"), ("adamw", "muon")):
+        rate, parameters = ours(kind, data, chosen)
         share = 6 * (parameters - 3072 * 96) * rate / limit
         ratios = ", ".join(f"{rate / r:.2f} x {name}" for name, (r, _) in peers.items())
-        print(f"{kind:32s} {rate:10,.0f} tokens per CPU-second  ({parameters:,} parameters)  {ratios}; {100 * share:.0f} % of the limit")
+        print(f"{f'{kind}, {chosen}':32s} {rate:10,.0f} tokens per CPU-second  ({parameters:,} parameters)  {ratios}; {100 * share:.0f} % of the limit")
 
 
 if __name__ == "__main__":
