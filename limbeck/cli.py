@@ -165,31 +165,27 @@ def ask(
 @app.command()
 def evaluate(
     task: Annotated[str, typer.Option("--task")], model: Annotated[str, typer.Option("--model")],
-    split: Annotated[str, typer.Option("--split", help="which examples")] = "people-dev",
+    split: Annotated[str | None, typer.Option("--split", help="which examples; the task's first unless said")] = None,
     limit: Annotated[int, typer.Option("--limit", min=0, help="at most so many; 0 is all")] = 0,
-    k: Annotated[int, typer.Option("-k", min=1, max=50)] = 5,
+    k: Annotated[int | None, typer.Option("-k", min=1, max=50, help="ranked answers, or samples of a language model")] = None,
+    base_url: Annotated[str, typer.Option("--base-url", help="openai: models: the server; OPENAI_BASE_URL unless said")] = "",
+    temperature: Annotated[float, typer.Option("--temperature", min=0, max=5, help="language models")] = 0.0,
+    max_tokens: Annotated[int, typer.Option("--max-tokens", min=1, help="language models")] = 1024,
+    system: Annotated[str, typer.Option("--system", help="language models: a system prompt")] = "",
+    raw: Annotated[bool, typer.Option("--raw", help="language models: plain completions, no chat template")] = False,
+    seed: Annotated[int | None, typer.Option("--seed", help="language models: sent with each request")] = None,
+    keep_reasoning: Annotated[bool, typer.Option("--keep-reasoning", help="judge the <think> part too")] = False,
+    max_connections: Annotated[int, typer.Option("--max-connections", min=1, max=4096)] = 32,
+    timeout_s: Annotated[float, typer.Option("--timeout", min=0.1, help="seconds for one request")] = 120.0,
+    cache: Annotated[bool, typer.Option("--cache/--no-cache", help="reuse answers given before to the same request")] = True,
     out: Out = None, as_json: Json = False, quiet: Quiet = False,
 ) -> None:  # fmt: skip
     """Examine any model on a task."""
-    from limbeck import resolve
-    from limbeck.evaluate.examine import examine
-    from limbeck.progress import Progress
-    from limbeck.run import write_atomically
+    from limbeck.examining import evaluate_model
 
-    job = resolve.get_task(task)
-    examples = job.examples(split, limit or None)
-    _threads()
-    answerer = resolve.get_answerer(model, job)
-    with Progress(quiet or as_json) as progress:
-        result = examine(job, answerer, examples, split=split, k=k, progress=lambda a, b: progress.tell("evaluate", {"answerer": model, "split": split, "done": a, "of": b}))
-    if out:
-        write_atomically(out / f"{split}.json", json.dumps(result, indent=1).encode())
-    if as_json:
-        sys.stdout.write(json.dumps(result) + "\n")
-        return
-    from limbeck.report.printing import print_scores
-
-    print_scores(result)
+    sampling = {"temperature": temperature, "max_tokens": max_tokens, "system": system, "style": "raw" if raw else "chat", "seed": seed, "keep_reasoning": keep_reasoning}
+    asking = {"base_url": base_url, "sampling": sampling, "use_cache": cache, "concurrency": max_connections, "timeout_s": timeout_s}
+    evaluate_model(task, model, split=split, limit=limit, k=k, out=out, as_json=as_json, quiet=quiet, asking=asking)
 
 
 @app.command()
@@ -218,22 +214,22 @@ def compare(first: Annotated[Path, typer.Argument(metavar="RESULT")], others: An
 @data_app.command("list")
 def data_list(as_json: Json = False) -> None:
     """Sources that limbeck knows, with licence and checksum."""
-    from limbeck.tasks.cf.official import SOURCE
+    from dataclasses import asdict
 
-    sources = {"cf-official": SOURCE}
+    from limbeck.data.sources import list_sources
+
     if as_json:
-        sys.stdout.write(json.dumps(sources) + "\n")
+        sys.stdout.write(json.dumps({s.name: asdict(s) for s in list_sources()}) + "\n")
         return
-    for name, source in sources.items():
-        sys.stdout.write(f"{name}\n" + "".join(f"  {key:<11} {value}\n" for key, value in source.items()))
+    for source in list_sources():
+        sys.stdout.write(f"{source.name}\n  title     {source.title}\n  licence   {source.licence}\n  origin    {source.origin}\n")
+        sys.stdout.writelines(f"  {f.name}  sha256 {f.sha256[:16]}\n" for f in source.files.values())
 
 
 @data_app.command("get")
 def data_get(name: str) -> None:
-    """Check a source that LIMBECK_DATA holds."""
-    if name != "cf-official":
-        raise LimbeckError(f"there is no source {name!r}", "data get", "known: cf-official")
-    from limbeck.tasks.cf.official import load_official
+    """Find a source's files (LIMBECK_DATA first), or fetch them; each is checked."""
+    from limbeck.data.sources import fetch_source
 
-    examples, dropped = load_official()
-    sys.stdout.write(f"{name}: {len(examples)} usable rows; dropped {dropped}\n")
+    for file, where in fetch_source(name):
+        sys.stdout.write(f"{file}  {where}\n")

@@ -100,14 +100,31 @@ def get_baseline(name: str, examples: Sequence[Example]) -> Any:
     return _load(BASELINES[name]).from_examples(examples)
 
 
-def get_answerer(model: str, task: Task) -> Any:
-    """Any MODEL. A baseline asked for by itself learns from 20,000 generated examples."""
+def get_answerer(model: str, task: Task, **asking: Any) -> Any:
+    """Any MODEL; `asking` is what an endpoint takes. A baseline asked for by itself learns from 20,000 generated examples."""
+    if model.startswith("openai:"):
+        return get_endpoint(model.removeprefix("openai:"), **asking)
     if model.startswith("baseline:"):
         return get_baseline(model.removeprefix("baseline:"), list(task.generate(1, 20_000)))
-    for prefix in ("openai:", "hf:", "panel:"):
+    for prefix in ("hf:", "panel:"):
         if model.startswith(prefix):
-            raise LimbeckError(f"models by {prefix!r} cannot be asked yet", model, "use builtin:NAME, baseline:NAME, or the path of a run or expert")
+            raise LimbeckError(f"models by {prefix!r} cannot be asked yet", model, "use openai:NAME, builtin:NAME, baseline:NAME, or the path of a run or expert")
     return get_expert(model, task)
+
+
+def get_endpoint(model: str, base_url: str = "", sampling: dict[str, Any] | None = None, use_cache: bool = True, **rest: Any) -> Any:
+    """A model behind an OpenAI-compatible server; the key is OPENAI_API_KEY, the address --base-url or OPENAI_BASE_URL."""
+    from limbeck.data.sources import cache_folder
+    from limbeck.teachers.calls import CallCache
+    from limbeck.teachers.endpoint import Endpoint, Sampling
+
+    address = base_url or os.environ.get("OPENAI_BASE_URL", "")
+    if not address:
+        raise LimbeckError("no server is named", f"openai:{model}", "give --base-url http://HOST:PORT/v1 or set OPENAI_BASE_URL")
+    if not address.startswith(("http://", "https://")):
+        raise LimbeckError(f"{address!r} is no address of a server", "--base-url", "write it as http://HOST:PORT/v1")
+    cache = CallCache(cache_folder().parent / "calls.sqlite") if use_cache else None
+    return Endpoint(model, address, api_key=os.environ.get("OPENAI_API_KEY", ""), sampling=Sampling(**(sampling or {})), cache=cache, **rest)
 
 
 def _teacher(model: str, task: str) -> Any:

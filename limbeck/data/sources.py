@@ -27,12 +27,13 @@ LARGEST_BYTES = 500_000_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceFile:
-    """One file of a source: SHA-256 of its content, where it may be fetched, other names it has in a local copy."""
+    """One file of a source: SHA-256 of its content (or of a part that serves as well), its URL, other names of local copies."""
 
     name: str
     sha256: str
     url: str = ""
     local: tuple[str, ...] = ()
+    parts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +67,7 @@ def get_source(name: str) -> DataSource:
 
 def _parse(name: str, text: str) -> DataSource:
     table = tomllib.loads(text)
-    files = {n: SourceFile(name=n, sha256=f["sha256"], url=f.get("url", ""), local=tuple(f.get("local", ()))) for n, f in table.pop("files").items()}
+    files = {n: SourceFile(name=n, sha256=f["sha256"], url=f.get("url", ""), local=tuple(f.get("local", ())), parts=tuple(f.get("parts", ()))) for n, f in table.pop("files").items()}
     return DataSource(name=name, files=files, **table)
 
 
@@ -115,7 +116,7 @@ def _places(source: str, wanted: SourceFile) -> Iterator[Path]:
 
 def _check(content: bytes, wanted: SourceFile, where: str) -> None:
     found = hashlib.sha256(content).hexdigest()
-    if found != wanted.sha256:
+    if found not in (wanted.sha256, *wanted.parts):
         raise LimbeckError(f"{wanted.name} has been changed: its SHA-256 is {found[:16]}, not {wanted.sha256[:16]}", where, "fetch it again, or remove this copy")
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import statistics
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -9,9 +11,11 @@ from dataclasses import asdict
 from typing import Any
 
 from limbeck.answerer import Answerer
+from limbeck.errors import LimbeckError
 from limbeck.evaluate.diversity import distinct_ngrams, edit_distances
-from limbeck.evaluate.statistics import wilson
-from limbeck.records import Answer, Example, Score, Verdict
+from limbeck.evaluate.log import TrialLog, prompt_key
+from limbeck.evaluate.statistics import Z, wilson
+from limbeck.records import Answer, Example, Prompt, Score, Verdict
 from limbeck.task import Task
 
 BATCH = 64
@@ -19,50 +23,113 @@ RANKS = (1, 3, 5)
 Progress = Callable[[int, int], None]
 
 
-def examine(task: Task, answerer: Answerer, examples: Sequence[Example], *, split: str, k: int = 5, progress: Progress | None = None) -> dict[str, Any]:
-    """The result as one JSON document: scores with n, interval and missing count, and every trial."""
-    trials: list[dict[str, Any]] = []
-    spent = 0.0
-    for start in range(0, len(examples), BATCH):
-        chunk = examples[start : start + BATCH]
-        began = time.process_time()
-        answers = answerer.answer([e.prompt for e in chunk], k=k)
-        spent += time.process_time() - began
-        trials += [_trial(e, a, task.score(e, a)) for e, a in zip(chunk, answers, strict=True)]
+def examine(
+    task: Task, answerer: Answerer, examples: Sequence[Example], *, split: str, k: int = 5, progress: Progress | None = None, log: TrialLog | None = None
+) -> dict[str, Any]:
+    """The result as one JSON document: scores with n, interval and missing count, and every trial in the examples' order.
+
+    With a log, what it holds is not asked again. An answerer that has `answer_each` is asked everything at once.
+    """
+    _check_ids(task, examples)
+    found = {at: trial for at, e in enumerate(examples) if log and (trial := log.find(e))}
+    todo = [at for at in range(len(examples)) if at not in found]
+    began, cpu, judging = time.perf_counter(), time.process_time(), 0.0
+
+    def judge(place: int, answer: Answer) -> None:
+        nonlocal judging
+        entered = time.process_time()
+        example = examples[todo[place]]
+        trial = _trial(example, answer, task.score(example, answer))
+        found[todo[place]] = trial
+        if log:
+            log.append(trial)
+        judging += time.process_time() - entered
         if progress:
-            progress(len(trials), len(examples))
+            progress(len(found), len(examples))
+
+    try:
+        _ask([examples[at].prompt for at in todo], answerer, k, judge)
+    finally:
+        if log:
+            log.flush()
+    cpu_end = time.process_time()
+    trials = [found[at] for at in range(len(examples))]
+    hook = getattr(task, "summarise", None)
+    scores = [*score(trials, k, measures_of(task)), *(hook(examples, trials) if hook else [])]
+    costs = [t["cost_usd"] for t in trials if t.get("cost_usd") is not None]
     return {
         "answerer": answerer.name, "parameters": answerer.parameters, "task": task.name, "version": task.version, "split": split,
-        "k": k, "n": len(trials), "statuses": dict(Counter(t["status"] for t in trials)),
-        "cpu_seconds_per_answer": spent / max(1, len(examples)), "scores": [asdict(s) for s in score(trials, k)], "trials": trials,
+        "settings": answerer.settings() if hasattr(answerer, "settings") else {}, "main": measures_of(task)[0],  # type: ignore[attr-defined]
+        "k": k, "n": len(trials), "asked": len(todo), "statuses": dict(Counter(t["status"] for t in trials)),
+        "cpu_seconds_per_answer": (cpu_end - cpu - judging) / max(1, len(todo)), "seconds": time.perf_counter() - began,
+        "cost_usd": sum(costs) if costs else None, "scores": [asdict(s) for s in scores], "trials": trials,
     }  # fmt: skip
+
+
+def measures_of(task: Task) -> tuple[str, ...]:
+    """What a task's verdicts measure; the first decides."""
+    return getattr(task, "measures", ("execution", "exact"))
+
+
+def _check_ids(task: Task, examples: Sequence[Example]) -> None:
+    double = [name for name, count in Counter(e.id for e in examples).items() if count > 1]
+    if double:
+        raise LimbeckError(f"{len(double)} examples share an id, the first {double[0]!r}", f"task {task.name}", "give every example an id of its own")
+
+
+def _ask(prompts: Sequence[Prompt], answerer: Answerer, k: int, judge: Callable[[int, Answer], None]) -> None:
+    if hasattr(answerer, "answer_each"):
+        answerer.answer_each(prompts, k, judge)  # type: ignore[attr-defined]
+        return
+    for start in range(0, len(prompts), BATCH):
+        chunk = prompts[start : start + BATCH]
+        for offset, answer in enumerate(answerer.answer(chunk, k=k)):
+            judge(start + offset, answer)
 
 
 def _trial(example: Example, answer: Answer, verdict: Verdict) -> dict[str, Any]:
     trial: dict[str, Any] = {
-        "id": example.id, "utterance": example.prompt.text, "gold": list(example.gold), "status": verdict.status, "reason": verdict.reason,
+        "id": example.id, "prompt_key": prompt_key(example), "utterance": example.prompt.text, "gold": list(example.gold), "status": verdict.status, "reason": verdict.reason,
         "candidates": [c.text for c in answer.candidates], "scores": [round(c.score, 4) for c in answer.candidates],
         "family": example.meta.get("family", ""),
     }  # fmt: skip
+    if "messages" in example.prompt.context:
+        trial["messages"] = list(example.prompt.context["messages"])
+    if "cluster" in example.meta:
+        trial["cluster"] = example.meta["cluster"]
+    if answer.cost_usd is not None:
+        trial["cost_usd"] = answer.cost_usd
+    if answer.meta:
+        trial["answer_meta"] = dict(answer.meta)
     trace = answer.candidates[0].meta.get("trace") if answer.candidates else None
     return trial | {name: list(values) for name, values in verdict.measures.items()} | ({"trace": trace} if trace else {})
 
 
-def score(trials: Sequence[dict[str, Any]], k: int) -> list[Score]:
+def score(trials: Sequence[dict[str, Any]], k: int, measures: Sequence[str] = ("execution", "exact")) -> list[Score]:
     """Rates over judged answers; those without an answer are counted as missing and also, apart, as wrong."""
     judged = [t for t in trials if t["status"] == "scored"]
     missing = len(trials) - len(judged)
     out = []
-    for measure, label in (("execution", "top"), ("exact", "exact")):
+    for measure in measures:
+        label = {"execution": "top"}.get(measure, measure)
         for rank in RANKS:
             if rank <= k:
-                hits = sum(any(t[measure][:rank]) for t in judged)
-                out.append(_rate(f"{label}-{rank}", hits, len(judged), missing))
-    hits = sum(any(t["execution"][:1]) for t in judged)
-    out.append(_rate("top-1 (missing wrong)", hits, len(trials), 0))
-    shown = [v for t in judged for v in t["valid"]]
-    out.append(_rate("valid", sum(shown), len(shown), missing))
-    return out + _diversity([t["candidates"][:5] for t in judged])
+                name = f"{label}-{rank}" if k > 1 or measures[0] == "execution" else label
+                out.append(_mean(name, [max(t[measure][:rank], default=0.0) for t in judged], missing))
+    first = {"execution": "top-1"}.get(measures[0], measures[0] if k == 1 else f"{measures[0]}-1")
+    out.append(_mean(f"{first} (missing wrong)", [max(t[measures[0]][:1], default=0.0) if t["status"] == "scored" else 0.0 for t in trials], 0))
+    if any("valid" in t for t in judged):
+        shown = [v for t in judged for v in t["valid"]]
+        out.append(_rate("valid", sum(shown), len(shown), missing))
+    return out + (_diversity([t["candidates"][:5] for t in judged]) if k > 1 else [])
+
+
+def _mean(name: str, values: Sequence[float], missing: int) -> Score:
+    """A rate where all values are 0 or 1, else a mean with its normal interval."""
+    if all(v in (0.0, 1.0) for v in values):
+        return _rate(name, sum(values), len(values), missing)
+    mean, error = statistics.fmean(values), statistics.stdev(values) / math.sqrt(len(values)) if len(values) > 1 else math.nan
+    return Score(name=name, value=mean, n=len(values), low=mean - Z * error, high=mean + Z * error, missing=missing)
 
 
 def _rate(name: str, hits: float, n: int, missing: int) -> Score:

@@ -6,17 +6,13 @@ be used is counted under a reason.
 
 from __future__ import annotations
 
-import gzip
-import hashlib
 import json
-import os
 import re
 from collections import Counter
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
-from limbeck.errors import LimbeckError
+from limbeck.data.sources import read_source
 from limbeck.records import Example, Prompt, content_id
 from limbeck.tasks.cf.executor import run_rule
 from limbeck.tasks.cf.language import Column, Number, Rule, RuleError, Text, check, print_rule
@@ -24,12 +20,6 @@ from limbeck.tasks.cf.lexer import lex
 from limbeck.tasks.cf.table import Table
 
 TODAY = "2024-06-15"
-SOURCE = {
-    "repository": "microsoft/prose-benchmarks", "commit": "2d1eeeae2f4248082cee1460676f83d97e493c13",
-    "path": "CodeFusion/Benchmarks/CFRuleBenchmarks.json", "licence": "not stated: measure, do not ship",
-    "sha256": "27cecd3e855e929391f0327a551dabe73db018e30422d870df347d7dff71b2c3",
-}  # fmt: skip
-LOCAL = ("codefusion/CFRuleBenchmarks.json", "codefusion/CFRuleBenchmarks.train.json.gz")
 ALIASES = {
     "top": "Top", "bottom": "Bottom", "toppercent": "TopPercent", "bottompercent": "BottomPercent", "duplicate": "Duplicates",
     "duplicates": "Duplicates", "unique": "Uniques", "uniques": "Uniques", "startswith": "TextStartsWith", "textstartswith": "TextStartsWith",
@@ -54,13 +44,7 @@ class _Dropped(Exception):
 @lru_cache(maxsize=1)
 def load_official() -> tuple[list[Example], dict[str, int]]:
     """Usable rows, and how many were dropped under which reason. Raises LimbeckError where the file is absent."""
-    folder = os.environ.get("LIMBECK_DATA", "")
-    path = next((Path(folder) / name for name in LOCAL if folder and (Path(folder) / name).exists()), None)
-    if path is None:
-        raise LimbeckError("the official CF file is not here", "LIMBECK_DATA", f"set LIMBECK_DATA to a folder with {LOCAL[0]} ({SOURCE['repository']} at {SOURCE['commit'][:12]}); its licence is not stated, so it is not shipped")
-    raw = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-    if path.suffix != ".gz" and hashlib.sha256(raw).hexdigest() != SOURCE["sha256"]:
-        raise LimbeckError("the official CF file has been changed: its SHA-256 is another", str(path), f"fetch it again; expected {SOURCE['sha256']}")
+    raw = read_source("cf-official", "codefusion/CFRuleBenchmarks.json")
     examples: list[Example] = []
     dropped: Counter[str] = Counter()
     for row in json.loads(raw)["train"]:

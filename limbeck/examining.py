@@ -1,0 +1,56 @@
+"""`limbeck evaluate`: any model on any task, logged as it goes, shown as a table."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from limbeck import resolve
+from limbeck.errors import LimbeckError
+from limbeck.evaluate.examine import examine
+from limbeck.evaluate.log import TrialLog
+from limbeck.progress import Progress
+from limbeck.run import write_atomically
+
+
+def evaluate_model(
+    task: str, model: str, *, split: str | None, limit: int, k: int | None, out: Path | None, as_json: bool, quiet: bool, asking: dict[str, Any]
+) -> None:
+    """Examine, keep the log and the result under `out`, print scores or the JSON document."""
+    job = resolve.get_task(task)
+    split = split or job.splits()[0]
+    examples = job.examples(split, limit or None)
+    if not examples:
+        raise LimbeckError("there is nothing to examine", f"task {task}, split {split}", "see that its data are complete")
+    is_remote = model.startswith("openai:")
+    if not is_remote:
+        _use_all_cores()
+    answerer = resolve.get_answerer(model, job, **(asking if is_remote else {}))
+    k = k or (1 if is_remote else 5)
+    log = None
+    if out:
+        header = {"task": job.name, "version": job.version, "split": split, "answerer": answerer.name, "k": k, "settings": answerer.settings() if hasattr(answerer, "settings") else {}}
+        log = TrialLog(out / f"{split}.jsonl", header)
+    spent = {"usd": 0.0}
+    with Progress(quiet or as_json) as progress:
+        result = examine(job, answerer, examples, split=split, k=k, log=log, progress=lambda a, b: progress.tell("evaluate", {"answerer": model, "split": split, "done": a, "of": b, **spent}))
+    if log and out:
+        log.close()
+        write_atomically(out / f"{split}.json", json.dumps(result, indent=1).encode())
+    if as_json:
+        sys.stdout.write(json.dumps(result) + "\n")
+        return
+    from limbeck.report.printing import print_scores
+
+    print_scores(result)
+
+
+def _use_all_cores() -> None:
+    """As many threads as cores we may use: two a core can be many times slower."""
+    import os
+
+    import torch
+
+    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS") or resolve.count_cores()))

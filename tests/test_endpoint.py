@@ -1,0 +1,181 @@
+"""A server that misbehaves, and what becomes of each prompt."""
+
+import asyncio
+import json
+import threading
+from contextlib import contextmanager
+
+import pytest
+
+from limbeck.errors import LimbeckError
+from limbeck.evaluate.examine import examine
+from limbeck.evaluate.log import TrialLog
+from limbeck.records import Example, Prompt
+from limbeck.tasks.text_task import TextTask
+from limbeck.teachers.calls import CallCache
+from limbeck.teachers.endpoint import Endpoint, Sampling, strip_reasoning
+
+web = pytest.importorskip("aiohttp.web")
+
+
+class Adding(TextTask):
+    name, version, known_splits = "adding", "1", ("test",)
+
+    def __init__(self, count=6):
+        self.count = count
+
+    def _load(self, split):
+        return [Example(id=str(i), prompt=Prompt(id=str(i), text=f"{i} + 1"), gold=(str(i + 1),)) for i in range(self.count)]
+
+    def judge(self, example, text):
+        return {"correct": float(text.strip() == example.gold[0])} if text.strip().isdigit() else "unparsable"
+
+
+def completion(text, model="m", n=1, **more):
+    return {"model": model, "choices": [{"message": {"content": text, **more}, "finish_reason": "stop"}] * n, "usage": {"prompt_tokens": 3, "completion_tokens": 1}}
+
+
+@contextmanager
+def serve(reply):
+    """`reply(number, body)` gives a JSON document, or (status, text), or seconds to sleep; yields address and requests seen."""
+    seen, loop, ready = [], asyncio.new_event_loop(), threading.Event()
+    where = {}
+
+    async def handle(request):
+        body = await request.json()
+        seen.append(body)
+        answer = reply(len(seen) - 1, body)
+        if isinstance(answer, float):
+            await asyncio.sleep(answer)
+            answer = completion("late")
+        return web.json_response(answer) if isinstance(answer, dict) else web.Response(status=answer[0], text=answer[1])
+
+    async def start():
+        app = web.Application()
+        app.router.add_post("/v1/{tail:.*}", handle)
+        runner = web.AppRunner(app)
+        await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        where["runner"] = runner
+        where["port"] = site._server.sockets[0].getsockname()[1]
+        ready.set()
+
+    thread = threading.Thread(target=lambda: (loop.run_until_complete(start()), loop.run_forever()), daemon=True)
+    thread.start()
+    ready.wait(10)
+    try:
+        yield f"http://127.0.0.1:{where['port']}/v1", seen
+    finally:
+        asyncio.run_coroutine_threadsafe(where["runner"].cleanup(), loop).result(10)
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(10)
+
+
+def right(number, body):
+    return completion(str(int(body["messages"][-1]["content"].split()[0]) + 1))
+
+
+def asked(url, count=6, log=None, cache=None, k=1, **settings):
+    task = Adding(count)
+    endpoint = Endpoint("m", url, cache=cache, **{"retries": 1, "concurrency": 4, **settings})
+    endpoint._waits.uniform = lambda a, b: 0.01  # no long waits in tests
+    return examine(task, endpoint, task.examples("test"), split="test", k=k, log=log)
+
+
+def test_every_answer_is_judged_in_the_order_of_the_examples():
+    with serve(right) as (url, seen):
+        result = asked(url, 40)
+    assert result["statuses"] == {"scored": 40} and [t["id"] for t in result["trials"]] == [str(i) for i in range(40)]
+    assert all(t["correct"] == [1.0] for t in result["trials"]) and len(seen) == 40
+    assert result["settings"]["model"] == "m"
+
+
+@pytest.mark.parametrize(
+    ("reply", "status", "reason"),
+    [
+        (completion("no number"), "no_answer", "unparsable"),
+        (completion(None, refusal="I cannot"), "refused", "I cannot"),
+        ({"model": "m", "choices": [{"message": {"content": ""}, "finish_reason": "content_filter"}]}, "refused", "content filter"),
+        (completion(""), "no_answer", "empty (stop)"),
+        ({"model": "m", "choices": []}, "no_answer", "empty (no choices)"),
+        ((200, "data: {garbage"), "failed", "the reply is not a completion"),
+        ((200, '{"choices": 3}'), "failed", "the reply is not a completion"),
+        ((200, '[1, 2]'), "failed", "the reply is not a completion"),
+        ((400, '{"error": {"message": "too long"}}'), "failed", "HTTP 400: too long"),
+        ((500, "oops"), "failed", "HTTP 500: oops"),
+        (2.0, "failed", "no answer in 0 s"),
+    ],
+)
+def test_a_prompt_ends_in_one_status_with_its_reason(reply, status, reason):
+    with serve(lambda number, body: reply if number in (0, 6, 7) and body["messages"][-1]["content"] == "0 + 1" else right(number, body)) as (url, _):
+        result = asked(url, 3, concurrency=1, retries=0, timeout_s=0.3)
+    trial = result["trials"][0]
+    assert trial["status"] == status and trial["reason"].startswith(reason)
+    assert result["statuses"]["scored"] == 2
+    score = next(s for s in result["scores"] if s["name"] == "correct")
+    assert score["value"] == 1.0 and score["n"] == 2 and score["missing"] == 1
+
+
+def test_429_is_asked_again():
+    with serve(lambda number, body: (429, "slow down") if number < 3 else right(number, body)) as (url, seen):
+        result = asked(url, 6, retries=4)
+    assert result["statuses"] == {"scored": 6} and len(seen) == 9
+
+
+def test_a_wrong_key_stops_at_once_and_keeps_what_was_answered(tmp_path):
+    cache = CallCache(tmp_path / "calls.sqlite")
+    with serve(lambda number, body: right(number, body) if number < 3 else (401, "bad key")) as (url, _), pytest.raises(LimbeckError, match="bad key"):
+        asked(url, 20, concurrency=1, cache=cache)
+    assert len(cache.find([])) == 0 and cache._file.execute("SELECT count(*) FROM calls").fetchone() == (3,)
+
+
+def test_a_server_that_is_down_is_said(tmp_path):
+    with pytest.raises(LimbeckError, match="20 prompts failed"):
+        asked("http://127.0.0.1:9/v1", 30, retries=0)
+
+
+def test_a_model_that_changes_half_way_is_noticed():
+    with serve(lambda number, body: {**right(number, body), "model": "a" if number < 2 else "b"}) as (url, _), pytest.raises(LimbeckError, match="changed its model"):
+        asked(url, 6, concurrency=1)
+
+
+def test_a_replay_costs_no_request_and_no_money(tmp_path):
+    with serve(right) as (url, seen):
+        first = asked(url, cache=CallCache(tmp_path / "c"), price_usd=(1.0, 2.0))
+        again = asked(url, cache=CallCache(tmp_path / "c"), price_usd=(1.0, 2.0))
+        assert len(seen) == 6
+        asked(url, cache=CallCache(tmp_path / "c"), sampling=Sampling(temperature=1.0))
+        assert len(seen) == 12
+    assert first["cost_usd"] == pytest.approx(6 * 5e-6) and again["cost_usd"] == 0.0
+    assert [t["correct"] for t in first["trials"]] == [t["correct"] for t in again["trials"]]
+
+
+def test_an_examination_goes_on_from_its_log(tmp_path):
+    header = {"task": "adding", "version": "1"}
+    with serve(lambda number, body: right(number, body) if number < 5 else (401, "stop")) as (url, _), pytest.raises(LimbeckError):
+        asked(url, 12, TrialLog(tmp_path / "log.jsonl", header), concurrency=1)
+    with (tmp_path / "log.jsonl").open("ab") as file:
+        file.write(b'{"id": "7", "torn')
+    with serve(right) as (url, seen):
+        log = TrialLog(tmp_path / "log.jsonl", header)
+        result = asked(url, 12, log)
+        log.close()
+    assert len(seen) == 7 and result["statuses"] == {"scored": 12} and result["asked"] == 7
+    assert len([json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]) == 13
+    with pytest.raises(LimbeckError, match="version was '1', now '2'"):
+        TrialLog(tmp_path / "log.jsonl", {**header, "version": "2"})
+
+
+def test_another_number_of_choices_is_kept_and_said():
+    with serve(lambda number, body: completion("1", n=2)) as (url, _):
+        result = asked(url, 1, k=3)
+    assert result["trials"][0]["candidates"] == ["1", "1"] and result["trials"][0]["answer_meta"]["asked"] == 3
+
+
+@pytest.mark.parametrize(
+    ("text", "left"),
+    [("<think>2 or 3</think>4", "4"), ("<thinking>x", ""), ("a < b", "a < b"), ("<think>a</think>b<THINK>c</THINK>", "b"), ("so 4 it is</think>4", "4")],
+)
+def test_reasoning_is_taken_off(text, left):
+    assert strip_reasoning(text) == left
