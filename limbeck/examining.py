@@ -24,11 +24,11 @@ def evaluate_model(
     examples = job.examples(split, limit or None)
     if not examples:
         raise LimbeckError("there is nothing to examine", f"task {task}, split {split}", "see that its data are complete")
-    is_remote = model.startswith("openai:")
-    if not is_remote:
+    if not model.startswith("openai:"):
         _use_all_cores()
-    answerer = resolve.get_answerer(model, job, **(asking if is_remote else {}))
-    k = k or (1 if is_remote else 5)
+    speaks = resolve.is_language_model(model)
+    answerer = resolve.get_answerer(model, job, **(asking if speaks else {}))
+    k = k or (1 if speaks else 5)
     log = None
     if out:
         header = {"task": job.name, "version": job.version, "split": split, "answerer": answerer.name, "k": k, "settings": answerer.settings() if hasattr(answerer, "settings") else {}}

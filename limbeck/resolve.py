@@ -106,9 +106,10 @@ def get_answerer(model: str, task: Task, **asking: Any) -> Any:
         return get_endpoint(model.removeprefix("openai:"), **asking)
     if model.startswith("baseline:"):
         return get_baseline(model.removeprefix("baseline:"), list(task.generate(1, 20_000)))
-    for prefix in ("hf:", "panel:"):
-        if model.startswith(prefix):
-            raise LimbeckError(f"models by {prefix!r} cannot be asked yet", model, "use openai:NAME, builtin:NAME, baseline:NAME, or the path of a run or expert")
+    if model.startswith("hf:") or model == "builtin:smollm2-135m":
+        return get_local(model, asking.get("sampling"))
+    if model.startswith("panel:"):
+        raise LimbeckError("panels cannot be asked yet", model, "use openai:NAME, hf:FOLDER, builtin:NAME, baseline:NAME, or the path of a run or expert")
     return get_expert(model, task)
 
 
@@ -125,6 +126,29 @@ def get_endpoint(model: str, base_url: str = "", sampling: dict[str, Any] | None
         raise LimbeckError(f"{address!r} is no address of a server", "--base-url", "write it as http://HOST:PORT/v1")
     cache = CallCache(cache_folder().parent / "calls.sqlite") if use_cache else None
     return Endpoint(model, address, api_key=os.environ.get("OPENAI_API_KEY", ""), sampling=Sampling(**(sampling or {})), cache=cache, **rest)
+
+
+def get_local(model: str, sampling: dict[str, Any] | None = None) -> Any:
+    """A language model's weights on this machine."""
+    from limbeck.teachers.endpoint import Sampling
+    from limbeck.teachers.local import LocalModel
+
+    source = str(smollm2_folder()) if model.startswith("builtin:") else model.removeprefix("hf:")
+    if model.startswith("builtin:") and not (smollm2_folder() / "config.json").exists():
+        raise LimbeckError("its weights are not here yet", model, "run `limbeck data get smollm2-135m` (93 MB)")
+    return LocalModel(source, name=model, sampling=Sampling(**(sampling or {})))
+
+
+def smollm2_folder() -> Path:
+    """Where `limbeck data get smollm2-135m` puts the weights."""
+    from limbeck.data.sources import cache_folder
+
+    return cache_folder().parent / "models" / "smollm2-135m"
+
+
+def is_language_model(model: str) -> bool:
+    """Whether a MODEL string names one that is asked with a temperature and the like."""
+    return model.startswith(("openai:", "hf:")) or model == "builtin:smollm2-135m"
 
 
 def _teacher(model: str, task: str) -> Any:

@@ -1,0 +1,116 @@
+"""A language model's weights on this machine, through transformers: generates answers, gives likelihoods of choices."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from limbeck.errors import LimbeckError
+from limbeck.records import Answer, Candidate, Prompt
+from limbeck.teachers.endpoint import Sampling, strip_reasoning
+
+BATCH = 8
+Done = Callable[[int, Answer], None]
+
+
+class LocalModel:
+    """A causal language model from a folder (or a hub id), in bfloat16. Prompts of like length are answered together."""
+
+    def __init__(self, source: str, *, name: str = "", sampling: Sampling | None = None, batch: int = BATCH) -> None:
+        try:
+            from transformers import AutoModelForCausalLM, AutoTokenizer
+        except ImportError as problem:
+            raise LimbeckError("transformers is not installed", f"hf:{source}", "pip install 'limbeck[hf]'") from problem
+        import torch
+
+        _refuse_pickles(source)
+        try:
+            self._tokenizer: Any = AutoTokenizer.from_pretrained(source, padding_side="left")
+            self._model: Any = AutoModelForCausalLM.from_pretrained(source, dtype=torch.bfloat16, use_safetensors=True).eval()
+        except (OSError, ValueError) as problem:
+            raise LimbeckError(f"this model cannot be loaded: {str(problem).splitlines()[0]}", f"hf:{source}", "name a folder in Hugging Face form with safetensors weights, or a hub id that can be reached") from problem
+        if self._tokenizer.pad_token_id is None:
+            self._tokenizer.pad_token = self._tokenizer.eos_token
+        self.name, self.sampling, self._batch = name or f"hf:{source}", sampling or Sampling(), batch
+        self.parameters: int | None = sum(p.numel() for p in self._model.parameters())
+        self._longest = int(getattr(self._model.config, "max_position_embeddings", 2048))
+
+    def settings(self) -> dict[str, Any]:
+        """What must be equal for two sets of answers to be comparable."""
+        return {"precision": "bfloat16", **asdict(self.sampling)}
+
+    def answer(self, prompts: Sequence[Prompt], *, k: int = 1) -> list[Answer]:
+        """All answers, in order."""
+        found: dict[int, Answer] = {}
+        self.answer_each(prompts, k, lambda at, answer: found.__setitem__(at, answer))
+        return [found[at] for at in range(len(prompts))]
+
+    def answer_each(self, prompts: Sequence[Prompt], k: int, done: Done) -> None:
+        """Calls `done(index, answer)` batch by batch. Prompts with "choices" get them ranked by likelihood."""
+        ranked = [at for at, p in enumerate(prompts) if "choices" in p.context]
+        for at in ranked:
+            done(at, self._rank(prompts[at], k))
+        texts = {at: self._text(p) for at, p in enumerate(prompts) if "choices" not in p.context}
+        order = sorted(texts, key=lambda at: len(texts[at]))
+        for start in range(0, len(order), self._batch):
+            part = order[start : start + self._batch]
+            for at, answer in zip(part, self._generate([texts[a] for a in part], [prompts[a] for a in part], k), strict=True):
+                done(at, answer)
+
+    def _text(self, prompt: Prompt) -> str:
+        messages = list(prompt.context.get("messages") or [{"role": "user", "content": prompt.text}])
+        if self.sampling.system:
+            messages.insert(0, {"role": "system", "content": self.sampling.system})
+        if self.sampling.style == "raw" or not self._tokenizer.chat_template:
+            return "\n\n".join(m["content"] for m in messages)
+        return self._tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+
+    def _generate(self, texts: list[str], prompts: list[Prompt], k: int) -> list[Answer]:
+        import torch
+
+        chosen = self.sampling
+        room = max(1, self._longest - chosen.max_tokens)
+        batch = self._tokenizer(texts, return_tensors="pt", padding=True, add_special_tokens=chosen.style == "raw", truncation=True, max_length=room)
+        warm: dict[str, Any] = {"do_sample": True, "temperature": chosen.temperature, "top_p": chosen.top_p or 1.0} if chosen.temperature else {"do_sample": False}
+        torch.manual_seed(chosen.seed or 0)
+        with torch.inference_mode():
+            out = self._model.generate(**batch, max_new_tokens=chosen.max_tokens, num_return_sequences=k if chosen.temperature else 1, pad_token_id=self._tokenizer.pad_token_id, **warm)
+        width, each = batch["input_ids"].shape[1], out.shape[0] // len(texts)
+        answers = []
+        for row, prompt in enumerate(prompts):
+            said = [self._tokenizer.decode(ids[width:], skip_special_tokens=True) for ids in out[row * each : (row + 1) * each]]
+            said = [t if chosen.keep_reasoning else strip_reasoning(t) for t in said]
+            meta = {"tokens": {"prompt": int(batch["attention_mask"][row].sum()), "completion": int((out[row * each, width:] != self._tokenizer.pad_token_id).sum())}}
+            kept = tuple(Candidate(text=t) for t in said if t.strip())
+            answers.append(Answer(prompt_id=prompt.id, candidates=kept, meta=meta) if kept else Answer(prompt_id=prompt.id, status="no_answer", reason="empty", meta=meta))
+        return answers
+
+    def _rank(self, prompt: Prompt, k: int) -> Answer:
+        """Choices by log-likelihood after the prompt; `meta` carries it per byte too."""
+        import torch
+
+        text = self._text(prompt)
+        head = self._tokenizer(text, add_special_tokens=self.sampling.style == "raw")["input_ids"]
+        scored = []
+        for choice in prompt.context["choices"]:
+            tail = self._tokenizer(str(choice), add_special_tokens=False)["input_ids"]
+            ids = torch.tensor([(head + tail)[-self._longest :]])
+            with torch.inference_mode():
+                logp_LV = self._model(ids).logits[0, -len(tail) - 1 : -1].float().log_softmax(-1)
+            total = float(logp_LV.gather(1, torch.tensor(tail)[:, None]).sum())
+            scored.append((total if math.isfinite(total) else -1e9, str(choice)))
+        scored.sort(key=lambda pair: -pair[0])
+        candidates = tuple(Candidate(text=c, score=s, meta={"logp_per_byte": s / max(1, len(c.encode()))}) for s, c in scored[:k])
+        return Answer(prompt_id=prompt.id, candidates=candidates, meta={"by": "likelihood"})
+
+
+def _refuse_pickles(source: str) -> None:
+    """A folder whose weights are pickles only is refused: loading one can run anything."""
+    folder = Path(source)
+    if folder.is_dir() and not list(folder.glob("*.safetensors")):
+        found = [p.name for pattern in ("*.bin", "*.pt", "*.pth", "*.ckpt") for p in folder.glob(pattern)]
+        what = f"its weights are pickles ({found[0]}), which can run any code" if found else "it holds no safetensors weights"
+        raise LimbeckError(f"this model is refused: {what}", str(folder), "convert it to safetensors first")
