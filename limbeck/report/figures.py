@@ -76,7 +76,7 @@ def loss_by_noise(curves: dict[str, list[dict[str, Any]]]) -> str:
     if not rows:
         return ""
     chart = altair.Chart(altair.Data(values=rows)).mark_line(point=True).encode(
-        x=altair.X("noise:N", sort=None, title="share of the noise schedule", axis=altair.Axis(labelAngle=0)), y=altair.Y("loss:Q", title="held-out cross-entropy, nats"),
+        x=altair.X("noise:N", sort=[f"{20 * band}-{20 * band + 20} %" for band in range(5)], title="share of the noise schedule", axis=altair.Axis(labelAngle=0)), y=altair.Y("loss:Q", title="held-out cross-entropy, nats"),
         color=altair.Color("who:N", title=None, scale=altair.Scale(range=COLOURS), legend=altair.Legend(columns=2)),
     )  # fmt: skip
     return to_svg(chart.properties(width=270, height=200))

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from limbeck.errors import LimbeckError
@@ -152,20 +153,32 @@ class _Loop:
         own = {n: t.clone() for n, t in self.network.state_dict().items()}
         self.network.load_state_dict(self.mean.weights)
         self.network.eval()
-        total, parts, count = 0.0, {}, 0
+        total, parts, count = 0.0, [], 0
         generator = torch.Generator().manual_seed(step_seed(self.seed + 2, 0))
         for start in range(0, len(dev), 64):
             batch = make_batch(dev, range(start, min(start + 64, len(dev))))
             with self.accelerator.autocast():
-                loss, parts = self.network.loss(batch, soft_weight=0.0, generator=generator)
+                loss, found = self.network.loss(batch, soft_weight=0.0, generator=generator)
             total += float(loss)
+            parts.append(found)
             count += 1
         self.network.load_state_dict(own)
         dev_loss = total / max(1, count)
-        self.step.log(step=number, dev_loss=dev_loss, **{f"dev_{n}": v for n, v in parts.items()})
+        self.step.log(step=number, dev_loss=dev_loss, **{f"dev_{n}": v for n, v in _means(parts).items()})
         if self.progress:
             self.progress({"step": number, "steps": self.section.steps, "dev_loss": dev_loss})
         if dev_loss < best.loss:
             best.loss, best.step = dev_loss, number
         waited = (number - best.step) // self.section.evaluate_every
         return bool(self.section.patience) and waited >= self.section.patience
+
+
+def _means(parts: list[dict[str, Any]]) -> dict[str, Any]:
+    """Each part's mean over batches; of a list (loss by noise), the mean of each place, batches without a value left out."""
+    means: dict[str, Any] = {}
+    for name in parts[0] if parts else ():
+        values = np.asarray([p[name] for p in parts], float)
+        counted = np.isfinite(values).sum(0)
+        mean = np.where(counted > 0, np.nansum(np.where(np.isfinite(values), values, 0.0), 0) / np.maximum(counted, 1), np.nan)
+        means[name] = [None if math.isnan(v) else float(v) for v in mean] if mean.ndim else float(mean)
+    return means
