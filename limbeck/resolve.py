@@ -29,7 +29,11 @@ def _load(path: str) -> Any:
 
 
 def get_task(name: str) -> Task:
-    """The task called `name`, ours or a plugin's."""
+    """The task called `name`, ours or a plugin's; or the one that a user's TOML file describes."""
+    if name.endswith(".toml"):
+        from limbeck.tasks.own import load_own_task
+
+        return load_own_task(name)
     if name in TASKS:
         return _load(TASKS[name])()
     for entry in metadata.entry_points(group="limbeck.tasks"):
