@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
+MOST_FAMILIES = 60
 COSTS_NOTHING = ("nearest", "majority")
 
 
@@ -66,11 +69,35 @@ def print_comparisons(rows: Sequence[dict[str, Any]], console: Console | None = 
 
 
 def print_scores(result: dict[str, Any]) -> None:
-    """One examination."""
+    """One examination: scores, then by family, then why answers are missing, then what it cost."""
     console = Console(width=100)
-    table = Table(title=f"{result['answerer']} on {result['task']}/{result['split']}, n = {result['n']}, {result['statuses']}", title_justify="left")
+    statuses = ", ".join(f"{count} {status}" for status, count in result["statuses"].items())
+    table = Table(title=f"{result['answerer']} on {result['task']}/{result['split']}, n = {result['n']}: {statuses}", title_justify="left")
     for heading in ("score", "value [95 %]", "n", "missing"):
         table.add_column(heading)
     for score in result["scores"]:
         table.add_row(score["name"], _rate([score], score["name"]), str(score["n"]), str(score["missing"]))
+    console.print(table)
+    _print_families(console, result)
+    reasons = Counter(f"{t['status']}: {t['reason']}"[:90] for t in result["trials"] if t["status"] != "scored")
+    for reason, count in reasons.most_common(6):
+        console.print(f"{count} x {reason}", highlight=False, markup=False)
+    if result.get("cost_usd") is not None:
+        console.print(f"cost {result['cost_usd']:.4f} USD", highlight=False)
+
+
+def _print_families(console: Console, result: dict[str, Any]) -> None:
+    """The deciding measure of the first answer by family, where there are some but not hundreds."""
+    main, families = result.get("main", "execution"), {}
+    for trial in result["trials"]:
+        families.setdefault(trial.get("family") or "", []).append(trial)
+    if not 2 <= len(families) <= MOST_FAMILIES:
+        return
+    table = Table(title=f"by family: {main} of the first answer", title_justify="left")
+    for heading in ("family", "value", "n", "missing"):
+        table.add_column(heading, justify="left" if heading == "family" else "right")
+    for family, trials in sorted(families.items()):
+        judged = [t[main][0] if t[main] else 0.0 for t in trials if t["status"] == "scored"]
+        shown = f"{100 * sum(judged) / len(judged):.1f}" if judged else "-"
+        table.add_row(escape(family or "-"), shown, str(len(judged)), str(len(trials) - len(judged)))
     console.print(table)
