@@ -14,7 +14,7 @@ from limbeck.errors import LimbeckError
 from limbeck.records import Candidate, Example, Prompt
 from limbeck.task import Task
 
-TASKS = {"cf": "limbeck.tasks.cf.task:CFTask"}
+TASKS = {"cf": "limbeck.tasks.cf.task:CFTask", "medec": "limbeck.tasks.medec.task:MedecTask"}
 CODECS = {"cf": "limbeck.tasks.cf.codec:CFCodec"}
 BASELINES = {"nearest": "limbeck.tasks.cf.baselines:NearestNeighbour", "majority": "limbeck.tasks.cf.baselines:Majority"}
 BUILTINS = {"cf": "cf"}  # name: the task it serves; weights in limbeck/experts/NAME
