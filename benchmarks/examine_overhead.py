@@ -98,6 +98,13 @@ def command_lm_eval(url: str, rows: list[dict[str, str]], folder: Path) -> list[
     return ["-c", code]
 
 
+def command_lm_eval_cli(url: str, rows: list[dict[str, str]], folder: Path) -> list[str]:
+    """The same as its users call it: the command, with all of its own tasks indexed."""
+    command_lm_eval(url, rows, folder)
+    arguments = f"model=m,base_url={url}/chat/completions,num_concurrent={CONNECTIONS},tokenized_requests=False"
+    return ["-m", "lm_eval", "--model", "local-chat-completions", "--model_args", arguments, "--tasks", "sums", "--include_path", str(folder), "--apply_chat_template", "--output_path", str(folder / "out"), "--log_samples"]
+
+
 def command_inspect(url: str, rows: list[dict[str, str]], folder: Path) -> list[str]:
     """inspect_ai with a task of its own over the same rows, defaults, no display."""
     (folder / "rows.jsonl").write_text("".join(json.dumps({"input": r["question"], "target": r["answer"], "id": r["id"]}) + "\n" for r in rows))
@@ -150,7 +157,7 @@ def main() -> None:
 def contend(url: str, count: int) -> None:
     """Every contender with 10 samples (its start) and with all; ratios against ours."""
     makers: dict[str, Any] = {"bare aiohttp": lambda rows, folder: [__file__, "--bare", url, str(len(rows)), str(folder)], "limbeck": lambda rows, folder: command_limbeck(url, rows, folder)}
-    for name, module, maker in (("lm-eval", "lm_eval", command_lm_eval), ("inspect_ai", "inspect_ai", command_inspect)):
+    for name, module, maker in (("lm-eval, API", "lm_eval", command_lm_eval), ("lm-eval", "lm_eval", command_lm_eval_cli), ("inspect_ai", "inspect_ai", command_inspect)):
         if is_there(module):
             makers[name] = lambda rows, folder, maker=maker: maker(url, rows, folder)
         else:
@@ -162,7 +169,7 @@ def contend(url: str, count: int) -> None:
         for _ in range(2):  # the first warms bytecode and disk
             for size, into in ((10, small), (count, full)):
                 with tempfile.TemporaryDirectory() as folder:
-                    into.append(measure(PEERS if name in ("lm-eval", "inspect_ai") else sys.executable, maker(questions(size), Path(folder)), Path(folder)))
+                    into.append(measure(PEERS if name.startswith(("lm-eval", "inspect_ai")) else sys.executable, maker(questions(size), Path(folder)), Path(folder)))
         found[name] = (min(small), min(full))
     ours = found["limbeck"][1][0]
     for name, (start, whole) in found.items():

@@ -196,7 +196,7 @@ def compare(first: Annotated[Path, typer.Argument(metavar="RESULT")], others: An
     def load(path: Path) -> Any:
         try:
             found = json.loads(path.read_text(encoding="utf-8"))
-            found["trials"][0]["execution"]
+            found["trials"][0]["id"], found["task"], found["version"]
             return found
         except (OSError, ValueError, KeyError, TypeError, IndexError) as problem:
             raise LimbeckError("this is no result", str(path), "name files written by `limbeck evaluate --out` or under a run's evaluate/") from problem

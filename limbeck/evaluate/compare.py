@@ -8,12 +8,14 @@ from typing import Any
 import numpy as np
 
 from limbeck.errors import LimbeckError
+from limbeck.evaluate.clustered import difference_interval, p_value
 from limbeck.evaluate.statistics import paired_difference, paired_ratio
 
 
 def right(result: dict[str, Any], rank: int = 1) -> dict[str, float]:
-    """By example: 1.0 where one of the first `rank` candidates is right; an answer that is missing is not right."""
-    return {t["id"]: float(any(t.get("execution", [])[:rank])) for t in result["trials"]}
+    """By example: the best of the first `rank` candidates by the deciding measure; an answer that is missing is not right."""
+    main = result.get("main", "execution")
+    return {t["id"]: float(max(t.get(main, [])[:rank], default=0.0)) for t in result["trials"]}
 
 
 def compare(a: dict[str, Any], b: dict[str, Any], rank: int = 1) -> dict[str, Any]:
@@ -30,12 +32,15 @@ def compare_seeds(a: Sequence[dict[str, Any]], b: Sequence[dict[str, Any]], rank
     if not shared:
         raise LimbeckError("these results share no example", f"splits {a[0]['split']} and {b[0]['split']}", "evaluate both on the same split")
     x, y = [left[i] for i in shared], [right_side[i] for i in shared]
-    difference, low, high = paired_difference(x, y)
+    gaps = [p - q for p, q in zip(x, y, strict=True)]
+    clusters = {t["id"]: t["cluster"] for t in a[0]["trials"] if "cluster" in t}
+    groups = [clusters[i] for i in shared] if len(clusters) == len(a[0]["trials"]) else None
+    difference, low, high = difference_interval(gaps, groups) if groups else paired_difference(x, y)
     ratio, ratio_low, ratio_high = paired_ratio(x, y)
     return {
         "a": a[0]["answerer"], "b": b[0]["answerer"], "split": a[0]["split"], "measure": f"top-{rank}", "n": len(shared),
         "seeds": [len(a), len(b)], "mean_a": float(np.mean(x)), "mean_b": float(np.mean(y)),
-        "difference": difference, "difference_low": low, "difference_high": high,
+        "difference": difference, "difference_low": low, "difference_high": high, "p": p_value(gaps, groups),
         "ratio": ratio, "ratio_low": ratio_low, "ratio_high": ratio_high,
     }  # fmt: skip
 

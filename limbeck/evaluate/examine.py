@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import statistics
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -12,9 +10,10 @@ from typing import Any
 
 from limbeck.answerer import Answerer
 from limbeck.errors import LimbeckError
+from limbeck.evaluate.clustered import mean_interval
 from limbeck.evaluate.diversity import distinct_ngrams, edit_distances
 from limbeck.evaluate.log import TrialLog, prompt_key
-from limbeck.evaluate.statistics import Z, wilson
+from limbeck.evaluate.statistics import wilson
 from limbeck.records import Answer, Example, Prompt, Score, Verdict
 from limbeck.task import Task
 
@@ -115,21 +114,22 @@ def score(trials: Sequence[dict[str, Any]], k: int, measures: Sequence[str] = ("
         for rank in RANKS:
             if rank <= k:
                 name = f"{label}-{rank}" if k > 1 or measures[0] == "execution" else label
-                out.append(_mean(name, [max(t[measure][:rank], default=0.0) for t in judged], missing))
+                out.append(_mean(name, [max(t[measure][:rank], default=0.0) for t in judged], missing, judged))
     first = {"execution": "top-1"}.get(measures[0], measures[0] if k == 1 else f"{measures[0]}-1")
-    out.append(_mean(f"{first} (missing wrong)", [max(t[measures[0]][:1], default=0.0) if t["status"] == "scored" else 0.0 for t in trials], 0))
+    out.append(_mean(f"{first} (missing wrong)", [max(t[measures[0]][:1], default=0.0) if t["status"] == "scored" else 0.0 for t in trials], 0, trials))
     if any("valid" in t for t in judged):
         shown = [v for t in judged for v in t["valid"]]
         out.append(_rate("valid", sum(shown), len(shown), missing))
     return out + (_diversity([t["candidates"][:5] for t in judged]) if k > 1 else [])
 
 
-def _mean(name: str, values: Sequence[float], missing: int) -> Score:
-    """A rate where all values are 0 or 1, else a mean with its normal interval."""
-    if all(v in (0.0, 1.0) for v in values):
-        return _rate(name, sum(values), len(values), missing)
-    mean, error = statistics.fmean(values), statistics.stdev(values) / math.sqrt(len(values)) if len(values) > 1 else math.nan
-    return Score(name=name, value=mean, n=len(values), low=mean - Z * error, high=mean + Z * error, missing=missing)
+def _mean(name: str, values: Sequence[float], missing: int, trials: Sequence[dict[str, Any]]) -> Score:
+    """A mean with its interval, clustered where the trials say what they share."""
+    if not values:
+        return Score(name=name, value=None, n=0, missing=missing)
+    clusters = [t["cluster"] for t in trials] if all("cluster" in t for t in trials) else None
+    mean, low, high = mean_interval(values, clusters)
+    return Score(name=name, value=mean, n=len(values), low=low, high=high, missing=missing)
 
 
 def _rate(name: str, hits: float, n: int, missing: int) -> Score:
