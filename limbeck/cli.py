@@ -168,6 +168,8 @@ def evaluate(
     split: Annotated[str | None, typer.Option("--split", help="which examples; the task's first unless said")] = None,
     limit: Annotated[int, typer.Option("--limit", min=0, help="at most so many; 0 is all")] = 0,
     k: Annotated[int | None, typer.Option("-k", min=1, max=50, help="ranked answers, or samples of a language model")] = None,
+    prompt: Annotated[str | None, typer.Option("--prompt", help="the wording, where a task has several (medec: p1, p2)")] = None,
+    prompt_file: Annotated[Path | None, typer.Option("--prompt-file", help="a wording of your own, with {sentences} and the like in it")] = None,
     base_url: Annotated[str, typer.Option("--base-url", help="openai: models: the server; OPENAI_BASE_URL unless said")] = "",
     temperature: Annotated[float, typer.Option("--temperature", min=0, max=5, help="language models")] = 0.0,
     max_tokens: Annotated[int, typer.Option("--max-tokens", min=1, help="language models")] = 1024,
@@ -185,7 +187,12 @@ def evaluate(
 
     sampling = {"temperature": temperature, "max_tokens": max_tokens, "system": system, "style": "raw" if raw else "chat", "seed": seed, "keep_reasoning": keep_reasoning}
     asking = {"base_url": base_url, "sampling": sampling, "use_cache": cache, "concurrency": max_connections, "timeout_s": timeout_s}
-    evaluate_model(task, model, split=split, limit=limit, k=k, out=out, as_json=as_json, quiet=quiet, asking=asking)
+    if prompt_file:
+        try:
+            prompt = prompt_file.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as problem:
+            raise LimbeckError(f"the prompt cannot be read: {problem}", str(prompt_file), "name a text file in UTF-8") from problem
+    evaluate_model(task, model, prompt=prompt, split=split, limit=limit, k=k, out=out, as_json=as_json, quiet=quiet, asking=asking)
 
 
 @app.command()

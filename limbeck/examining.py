@@ -16,10 +16,10 @@ from limbeck.run import write_atomically
 
 
 def evaluate_model(
-    task: str, model: str, *, split: str | None, limit: int, k: int | None, out: Path | None, as_json: bool, quiet: bool, asking: dict[str, Any]
+    task: str, model: str, *, prompt: str | None, split: str | None, limit: int, k: int | None, out: Path | None, as_json: bool, quiet: bool, asking: dict[str, Any]
 ) -> None:
     """Examine, keep the log and the result under `out`, print scores or the JSON document."""
-    job = resolve.get_task(task)
+    job = resolve.get_task(task, prompt)
     split = split or job.splits()[0]
     examples = job.examples(split, limit or None)
     if not examples:

@@ -15,6 +15,7 @@ from limbeck.records import Candidate, Example, Prompt
 from limbeck.task import Task
 
 TASKS = {"cf": "limbeck.tasks.cf.task:CFTask", "medec": "limbeck.tasks.medec.task:MedecTask"}
+WORDED = ("medec",)  # tasks whose prompt may be chosen
 CODECS = {"cf": "limbeck.tasks.cf.codec:CFCodec"}
 BASELINES = {"nearest": "limbeck.tasks.cf.baselines:NearestNeighbour", "majority": "limbeck.tasks.cf.baselines:Majority"}
 BUILTINS = {"cf": "cf"}  # name: the task it serves; weights in limbeck/experts/NAME
@@ -28,8 +29,15 @@ def _load(path: str) -> Any:
     return getattr(import_module(module), name)
 
 
-def get_task(name: str) -> Task:
-    """The task called `name`, ours or a plugin's; or the one that a user's TOML file describes."""
+def get_task(name: str, prompt: str | None = None) -> Task:
+    """The task called `name`, ours or a plugin's; or the one that a user's TOML file describes.
+
+    `prompt` is the wording of a task that offers several, or a template.
+    """
+    if prompt is not None:
+        if name not in WORDED:
+            raise LimbeckError(f"task {name!r} has one wording only", "--prompt", f"tasks with several: {', '.join(WORDED)}")
+        return _load(TASKS[name])(prompt)
     if name.endswith(".toml"):
         from limbeck.tasks.own import load_own_task
 
