@@ -170,6 +170,8 @@ def evaluate(
     k: Annotated[int | None, typer.Option("-k", min=1, max=50, help="ranked answers, or samples of a language model")] = None,
     prompt: Annotated[str | None, typer.Option("--prompt", help="the wording, where a task has several (medec: p1, p2)")] = None,
     prompt_file: Annotated[Path | None, typer.Option("--prompt-file", help="a wording of your own, with {sentences} and the like in it")] = None,
+    shots: Annotated[int | None, typer.Option("--shots", min=0, max=64, help="worked examples before the question (gsm8k, mmlu, arc)")] = None,
+    by: Annotated[str | None, typer.Option("--by", help="choices: letter, or likelihood where the model can give it")] = None,
     base_url: Annotated[str, typer.Option("--base-url", help="openai: models: the server; OPENAI_BASE_URL unless said")] = "",
     temperature: Annotated[float, typer.Option("--temperature", min=0, max=5, help="language models")] = 0.0,
     max_tokens: Annotated[int, typer.Option("--max-tokens", min=1, help="language models")] = 1024,
@@ -192,7 +194,7 @@ def evaluate(
             prompt = prompt_file.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as problem:
             raise LimbeckError(f"the prompt cannot be read: {problem}", str(prompt_file), "name a text file in UTF-8") from problem
-    evaluate_model(task, model, prompt=prompt, split=split, limit=limit, k=k, out=out, as_json=as_json, quiet=quiet, asking=asking)
+    evaluate_model(task, model, settings={"prompt": prompt, "shots": shots, "by": by}, split=split, limit=limit, k=k, out=out, as_json=as_json, quiet=quiet, asking=asking)
 
 
 @app.command()

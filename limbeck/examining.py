@@ -16,10 +16,10 @@ from limbeck.run import write_atomically
 
 
 def evaluate_model(
-    task: str, model: str, *, prompt: str | None, split: str | None, limit: int, k: int | None, out: Path | None, as_json: bool, quiet: bool, asking: dict[str, Any]
+    task: str, model: str, *, settings: dict[str, Any], split: str | None, limit: int, k: int | None, out: Path | None, as_json: bool, quiet: bool, asking: dict[str, Any]
 ) -> None:
     """Examine, keep the log and the result under `out`, print scores or the JSON document."""
-    job = resolve.get_task(task, prompt)
+    job = resolve.get_task(task, **settings)
     split = split or job.splits()[0]
     examples = job.examples(split, limit or None)
     if not examples:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import inspect
 import os
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -14,8 +15,10 @@ from limbeck.errors import LimbeckError
 from limbeck.records import Candidate, Example, Prompt
 from limbeck.task import Task
 
-TASKS = {"cf": "limbeck.tasks.cf.task:CFTask", "medec": "limbeck.tasks.medec.task:MedecTask"}
-WORDED = ("medec",)  # tasks whose prompt may be chosen
+TASKS = {
+    "cf": "limbeck.tasks.cf.task:CFTask", "medec": "limbeck.tasks.medec.task:MedecTask", "gsm8k": "limbeck.tasks.gsm8k:Gsm8kTask",
+    "mgsm": "limbeck.tasks.gsm8k:MgsmTask", "mmlu": "limbeck.tasks.choices:MmluTask", "arc": "limbeck.tasks.choices:ArcTask",
+}  # fmt: skip
 CODECS = {"cf": "limbeck.tasks.cf.codec:CFCodec"}
 BASELINES = {"nearest": "limbeck.tasks.cf.baselines:NearestNeighbour", "majority": "limbeck.tasks.cf.baselines:Majority"}
 BUILTINS = {"cf": "cf"}  # name: the task it serves; weights in limbeck/experts/NAME
@@ -29,15 +32,14 @@ def _load(path: str) -> Any:
     return getattr(import_module(module), name)
 
 
-def get_task(name: str, prompt: str | None = None) -> Task:
+def get_task(name: str, **settings: Any) -> Task:
     """The task called `name`, ours or a plugin's; or the one that a user's TOML file describes.
 
-    `prompt` is the wording of a task that offers several, or a template.
+    `settings` are what a task may be asked to vary: prompt, shots, by. Those that are None were not asked for.
     """
-    if prompt is not None:
-        if name not in WORDED:
-            raise LimbeckError(f"task {name!r} has one wording only", "--prompt", f"tasks with several: {', '.join(WORDED)}")
-        return _load(TASKS[name])(prompt)
+    asked = {key: value for key, value in settings.items() if value is not None}
+    if asked:
+        return _task_with(name, asked)
     if name.endswith(".toml"):
         from limbeck.tasks.own import load_own_task
 
@@ -48,6 +50,17 @@ def get_task(name: str, prompt: str | None = None) -> Task:
         if entry.name == name:
             return entry.load()()
     raise _unknown("task", name, TASKS)
+
+
+def _task_with(name: str, asked: dict[str, Any]) -> Task:
+    if name not in TASKS:
+        raise LimbeckError(f"task {name!r} has no settings", ", ".join(f"--{key}" for key in asked), f"tasks of ours: {', '.join(TASKS)}")
+    maker = _load(TASKS[name])
+    known = list(inspect.signature(maker).parameters)
+    wrong = next((key for key in asked if key not in known), None)
+    if wrong:
+        raise LimbeckError(f"task {name!r} has no setting {wrong!r}", f"--{wrong}", f"it has: {', '.join(known) or 'none'}")
+    return maker(**asked)
 
 
 def get_codec(task: str) -> Any:

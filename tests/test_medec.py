@@ -92,20 +92,20 @@ def value(judged, name):
 
 def test_missing_answers_are_wrong_officially_and_counted():
     judged = [Judged(NOTE, None), Judged(TWIN, Reading(0))]
-    assert value(judged, "flag") == 0.5 and value(judged, "sentence") == 0.5 and summarise(judged)[0].missing == 1
+    assert value(judged, "official flag") == 0.5 and value(judged, "official sentence") == 0.5 and summarise(judged)[0].missing == 1
     assert value(judged, "false alarms") == 0.0 and value(judged, "both twins' flags right") == 0.0
 
 
 def test_a_copy_scores_well_officially_and_nothing_by_its_change():
     copy, right = Judged(NOTE, Reading(1, 1, NOTE.error_sentence)), Judged(NOTE, Reading(1, 1, NOTE.correction))
-    assert value([copy], "ROUGE-1, both give a sentence") == pytest.approx(0.75, abs=1e-6) and value([copy], "change F1, right sentence") == 0.0
-    assert value([right], "ROUGE-1, both give a sentence") == pytest.approx(1, abs=1e-6) and value([right], "change F1, right sentence") == 1.0
+    assert value([copy], "official ROUGE-1") == pytest.approx(0.75, abs=1e-6) and value([copy], "change F1, right sentence") == 0.0
+    assert value([right], "official ROUGE-1") == pytest.approx(1, abs=1e-6) and value([right], "change F1, right sentence") == 1.0
     assert change_f1(NOTE, "He is given milk and honey.") == pytest.approx(0.5)
 
 
 def test_the_official_mean_leaves_out_what_the_composite_counts():
     silent, twin, alarm = Judged(NOTE, Reading(0)), Judged(TWIN, Reading(0)), Judged(TWIN, Reading(1, 1, "y"))
-    assert value([silent, twin], "ROUGE-1, both give a sentence") is None and value([silent, twin], "ROUGE-1 composite") == 0.5
+    assert value([silent, twin], "official ROUGE-1") is None and value([silent, twin], "ROUGE-1 composite") == 0.5
     assert value([alarm], "ROUGE-1 composite") == 0.0 and value([alarm], "false alarms") == 1.0
 
 
@@ -141,4 +141,4 @@ def test_the_published_validation_notes():
     sizes = [sum(n.pair == p for n in notes) for p in {n.pair for n in notes}]
     assert sizes.count(2) == 253
     correct = [Judged(n, FLOORS["all correct"](n)) for n in notes]
-    assert value(correct, "flag") == value(correct, "sentence") == pytest.approx(255 / 574)
+    assert value(correct, "official flag") == value(correct, "official sentence") == pytest.approx(255 / 574)

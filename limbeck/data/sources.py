@@ -15,6 +15,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from importlib import resources
 from pathlib import Path
 
@@ -55,11 +56,12 @@ def list_sources() -> list[DataSource]:
     return sorted((_parse(f.name.removesuffix(".toml"), f.read_text(encoding="utf-8")) for f in found), key=lambda s: s.name)
 
 
+@cache
 def get_source(name: str) -> DataSource:
     """One source. Raises LimbeckError, with the nearest name, where there is none."""
-    for source in list_sources():
-        if source.name == name:
-            return source
+    file = resources.files("limbeck") / "data" / "pinned" / f"{name}.toml"
+    if name.replace("-", "").isalnum() and file.is_file():
+        return _parse(name, file.read_text(encoding="utf-8"))
     names = [s.name for s in list_sources()]
     near = difflib.get_close_matches(name, names, 1, 0.4)
     raise LimbeckError(f"there is no source {name!r}", "data", (f"did you mean {near[0]!r}? " if near else "") + f"known: {', '.join(names)}")

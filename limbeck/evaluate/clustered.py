@@ -60,7 +60,10 @@ def mean_interval(values: Sequence[float] | np.ndarray, clusters: Sequence[Hasha
             n = min(n, mean * (1 - mean) / error**2 * (Z / quantile) ** 2)
         low, high = wilson_at(mean, n)
         return mean, low, high
-    return mean, mean - quantile * error, mean + quantile * error
+    low, high = mean - quantile * error, mean + quantile * error
+    if bool(((x >= 0) & (x <= 1)).all()):  # shares stay shares
+        low, high = max(0.0, low), min(1.0, high)
+    return mean, low, high
 
 
 def wilson_at(p: float, n: float) -> tuple[float, float]:

@@ -92,12 +92,12 @@ def _change(j: Judged) -> float:
 
 Measure = tuple[str, Callable[[Judged], float], Callable[[Judged], bool]]
 MEASURES: tuple[Measure, ...] = (
-    ("flag", _flag, lambda j: True),
-    ("sentence", _sentence, lambda j: True),
+    ("official flag", _flag, lambda j: True),
+    ("official sentence", _sentence, lambda j: True),
     ("sentence, notes with an error", _sentence, lambda j: j.note.flag == 1),
     ("flag recall", _flag, lambda j: j.note.flag == 1),
     ("false alarms", lambda j: 1 - _flag(j) if j.reading else 0.0, lambda j: j.note.flag == 0),
-    ("ROUGE-1, both give a sentence", _rouge, lambda j: j.note.flag == 1 and _gives(j)),
+    ("official ROUGE-1", _rouge, lambda j: j.note.flag == 1 and _gives(j)),
     ("ROUGE-1 composite", _composite, lambda j: True),
     ("change F1, right sentence", _change, lambda j: j.note.flag == 1),
 )

@@ -85,7 +85,7 @@ FLOORS = {
     "always the last sentence": lambda note: Reading(1, max(note.sentences), note.sentences[max(note.sentences)]),
     "copy, told the sentence": lambda note: Reading(1, note.error_id, note.error_sentence) if note.flag else Reading(0),
 }
-SHOWN = {"all correct": ("flag", "sentence"), "always the last sentence": ("flag", "sentence"), "copy, told the sentence": ("ROUGE-1, both give a sentence", "change F1, right sentence")}
+SHOWN = {"all correct": ("official flag", "official sentence"), "always the last sentence": ("official flag", "official sentence"), "copy, told the sentence": ("official ROUGE-1", "change F1, right sentence")}
 
 
 def _floor(notes: Sequence[Note], said: Any) -> list[Score]:

@@ -1,0 +1,79 @@
+"""Extraction, a row a trap; and the published sets where LIMBECK_DATA holds them."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from limbeck.records import Answer, Candidate
+from limbeck.tasks.choices import ArcTask, MmluTask, show
+from limbeck.tasks.extract import choice_letter, code_block, last_number, strict_number, to_number
+from limbeck.tasks.gsm8k import Gsm8kTask, MgsmTask, _plain
+
+DATA = Path(os.environ.get("LIMBECK_DATA", "/nowhere"))
+needs_data = pytest.mark.skipif(not (DATA / "evals").exists(), reason="needs LIMBECK_DATA")
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("The answer is 72.", 72), ("72", 72), ("it costs $1,234.50.", 1234.5), ("-3", -3), ("−3", -3), ("first 7, then 8", 8), ("1.2.3", None), ("7 then 1.2.3", 7),
+        ("none", None), ("", None), ("...", None), ("$,", None), ("5 % of 20 is 1", 1), ("x=4.", 4), ("18 dollars...", 18), ("৭২", 72), ("７２", 72), ("答え：18", 18), ("3/4", 4), ("1e3", 3),
+        ("10,000 10", 10), (".5", 0.5), ("²", None),
+    ],
+)  # fmt: skip
+def test_the_last_number(text, value):
+    assert last_number(text) == value
+
+
+def test_strict_and_single_numbers():
+    assert strict_number("a\n#### 1,200") == 1200 and strict_number("1200") is None and to_number("-") is None
+
+
+@pytest.mark.parametrize(
+    ("text", "letter"),
+    [
+        ("B", "B"), ("B.", "B"), ("(B)", "B"), ("B) Rome", "B"), ("**B**", "B"), ("Answer: B", "B"), ("The answer is B.", "B"), ("the answer is (B) Rome", "B"), ("**Answer:** B", "B"),
+        ("\\boxed{B}", "B"), ("$\\boxed{\\text{B}}$", "B"), ("Ｂ", "B"), ("答案：B", "B"), ("Respuesta: C", "C"), ("I think about A cat.\nAnswer: D", "D"), ("Long talk.\nC", "C"),
+        ("A is wrong, so the answer is C", "C"), ("It must be (C), as said.", "C"),
+        ("Answer: A\nAnswer: B", "several letters: A, B"), ("(A) or (B)", "several letters: A, B"), ("A or B", "no letter in the answer"), ("", "no letter in the answer"),
+        ("Apples are red", "no letter in the answer"), ("Answer: Everything", "no letter in the answer"), ("E", "no letter in the answer"), ("I do not know", "no letter in the answer"),
+    ],
+)  # fmt: skip
+def test_the_letter_chosen(text, letter):
+    found = choice_letter(text)
+    assert (found[1] if isinstance(found, tuple) else found) == letter
+
+
+def test_blocks_of_code():
+    assert code_block("x\n```python\na = 1\n```\n```\nb\n```") == "a = 1\n" and code_block("a = 1") == "a = 1"
+    assert code_block("```\nc\n") == "c\n" and code_block("```bash\nls\n```") == "ls\n"
+
+
+def test_a_question_shows_its_choices_as_letters():
+    assert "B. two" in show("Which?", ["one", "two", "three"]) and _plain("2*3=<<2*3=6>>6 eggs") == "2*3=6 eggs"
+    assert Gsm8kTask(shots=5).version != Gsm8kTask().version and MmluTask(by="likelihood").version != MmluTask().version
+
+
+def told(task, example, text):
+    return task.score(example, Answer(prompt_id=example.id, candidates=(Candidate(text=text),)))
+
+
+@needs_data
+def test_the_published_sets_are_whole_and_gold_is_right():
+    for task, split, count in ((Gsm8kTask(shots=2), "test", 1319), (MgsmTask(), "test", 2750), (MmluTask(shots=5), "test", 14042), (ArcTask(), "test", 1172)):
+        examples = task.examples(split)
+        assert len(examples) == count == len({e.id for e in examples})
+        for example in examples[:: max(1, count // 200)]:
+            assert told(task, example, f"The answer is {example.gold[0]}.").measures["correct"] == (1.0,), example.id
+    assert len({e.meta["family"] for e in MmluTask().examples("test")}) == 57
+    assert len({e.meta["cluster"] for e in MgsmTask().examples("test")}) == 250
+
+
+@needs_data
+def test_training_solutions_end_in_their_gold():
+    task = Gsm8kTask()
+    rows = [json.loads(line) for line in (DATA / "evals/gsm8k/test.jsonl").read_text().splitlines()]
+    for example, row in zip(task.examples("test"), rows, strict=True):
+        assert told(task, example, row["answer"]).measures == {"correct": (1.0,), "strict": (1.0,)}
