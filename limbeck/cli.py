@@ -220,6 +220,14 @@ def compare(first: Annotated[Path, typer.Argument(metavar="RESULT")], others: An
     print_comparisons(rows)
 
 
+@app.command()
+def catalog(model: Annotated[str | None, typer.Argument(metavar="[MODEL]")] = None, as_json: Json = False) -> None:
+    """What is claimed of models: sizes with their standing, prices, scores."""
+    from limbeck.catalog.showing import run_catalog
+
+    run_catalog(model, as_json)
+
+
 @data_app.command("list")
 def data_list(as_json: Json = False) -> None:
     """Sources that limbeck knows, with licence and checksum."""

@@ -10,6 +10,7 @@ from functools import partial
 from importlib import import_module, metadata, resources
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from limbeck.errors import LimbeckError
 from limbeck.records import Candidate, Example, Prompt
@@ -19,6 +20,7 @@ TASKS = {
     "cf": "limbeck.tasks.cf.task:CFTask", "medec": "limbeck.tasks.medec.task:MedecTask", "gsm8k": "limbeck.tasks.gsm8k:Gsm8kTask",
     "mgsm": "limbeck.tasks.gsm8k:MgsmTask", "mmlu": "limbeck.tasks.choices:MmluTask", "arc": "limbeck.tasks.choices:ArcTask",
 }  # fmt: skip
+OWN_MACHINE = {"localhost", "127.0.0.1", "::1", "0.0.0.0"}  # a server here sends no bill
 CODECS = {"cf": "limbeck.tasks.cf.codec:CFCodec"}
 BASELINES = {"nearest": "limbeck.tasks.cf.baselines:NearestNeighbour", "majority": "limbeck.tasks.cf.baselines:Majority"}
 BUILTINS = {"cf": "cf"}  # name: the task it serves; weights in limbeck/experts/NAME
@@ -150,7 +152,19 @@ def get_endpoint(model: str, base_url: str = "", sampling: dict[str, Any] | None
     if not address.startswith(("http://", "https://")):
         raise LimbeckError(f"{address!r} is no address of a server", "--base-url", "write it as http://HOST:PORT/v1")
     cache = CallCache(cache_folder().parent / "calls.sqlite") if use_cache else None
+    rest.setdefault("price_usd", None if urlsplit(address).hostname in OWN_MACHINE else get_price(model))
     return Endpoint(model, address, api_key=os.environ.get("OPENAI_API_KEY", ""), sampling=Sampling(**(sampling or {})), cache=cache, **rest)
+
+
+def get_price(model: str) -> tuple[float, float] | None:
+    """USD per million tokens, in and out, as the catalogue has it; None where it is unknown: never guessed."""
+    from limbeck.catalog.facts import load_claims
+    from limbeck.catalog.showing import slug
+
+    for claim in load_claims():
+        if claim.price_in_usd and claim.price_out_usd and slug(model) in {slug(n) for n in (claim.model, *claim.aliases)}:
+            return claim.price_in_usd, claim.price_out_usd
+    return None
 
 
 def get_local(model: str, sampling: dict[str, Any] | None = None) -> Any:

@@ -1,0 +1,1 @@
+"""What is claimed of each model: size with standing and source, price, context, published scores."""
