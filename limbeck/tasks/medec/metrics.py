@@ -14,13 +14,10 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from limbeck.records import Score
+from limbeck.tasks.intervals import grouped_rate
 from limbeck.tasks.medec.loading import Note
 from limbeck.tasks.medec.parsing import Reading
-
-DRAWS = 2000
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,11 +123,7 @@ def _score(name: str, judged: Sequence[Judged], value: Callable[[Judged], float]
     for pair, v in rows:
         sums[pair][0] += v
         sums[pair][1] += 1
-    table = np.asarray(list(sums.values()))
-    random = np.random.default_rng(0)
-    draws = table[random.integers(0, len(table), (DRAWS, len(table)))].sum(1)
-    low, high = np.quantile(draws[:, 0] / draws[:, 1], [0.025, 0.975])
-    return Score(name=name, value=float(table[:, 0].sum() / table[:, 1].sum()), n=len(rows), low=float(low), high=float(high), missing=missing)
+    return grouped_rate(name, [s for s, _ in sums.values()], [n for _, n in sums.values()], missing)
 
 
 def _mcc(judged: Sequence[Judged]) -> float | None:
