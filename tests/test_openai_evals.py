@@ -1,5 +1,6 @@
 """OpenAI Evals files: what is registered, in which order it is asked, what counts as right. The registry here is a toy of our own."""
 
+import asyncio
 import gzip
 import json
 import random
@@ -341,6 +342,20 @@ class Fixed:
 
     def answer(self, prompts, *, k=1):
         return [said(self.text) for _ in prompts]
+
+
+def test_a_judge_may_be_asked_inside_a_running_loop_and_nested_loops_do_not_clash():
+    class Looping(Fixed):
+        def answer(self, prompts, *, k=1):
+            return asyncio.run(self._later(prompts))
+
+        async def _later(self, prompts):
+            return [said(self.text), Answer(prompt_id="", status="failed")]
+
+    async def outer():
+        return ask_with(Looping("B"))([None, None])
+
+    assert asyncio.run(outer()) == ask_with(Looping("B"))([None, None]) == ["B", None]
 
 
 def test_an_examination_gives_upstream_s_own_metrics(registry):
