@@ -18,7 +18,7 @@ from limbeck.tasks.ifeval.task import IfevalTask
 nltk.download = lambda *_, **__: True  # no network: Punkt's models come from PyPI
 nltk.word_tokenize = split_words
 langdetect.DetectorFactory.seed = 0
-from lm_eval.tasks.ifeval import instructions, instructions_registry, instructions_util  # noqa: E402
+from lm_eval.tasks.ifeval import instructions_registry, instructions_util  # noqa: E402
 
 splitter = punkt.PunktSentenceTokenizer(punkt.load_model("english"))
 instructions_util._get_sentence_tokenizer = lambda: splitter

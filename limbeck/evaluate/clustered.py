@@ -1,139 +1,140 @@
-"""Means, rates and paired differences where examples come in clusters (twins, one problem in eleven languages), and their p values.
+"""Means and rates whose examples come in groups (questions of one document, one problem in many languages).
 
-Errors are clustered as in Miller (arXiv:2411.00640): examples that share a source are no independent evidence. With few
-clusters the quantile is Student's with G - 1 degrees of freedom; tests/test_coverage.py measures what the intervals cover.
+Examples of a group are not independent, so the error is that of group sums. Groups are any hashable labels in the order of the
+values; without groups every example is its own. All intervals at 95 % unless `level` says otherwise.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Hashable, Sequence
-from statistics import NormalDist
+from dataclasses import dataclass
 
 import numpy as np
 
-from limbeck.evaluate.statistics import Z, wilson
+from limbeck.errors import LimbeckError
+from limbeck.evaluate.quantiles import t_quantile, z_quantile
 
-FLIPS = 10_000
-EXACT_CLUSTERS = 12
-
-
-def student_quantile(p: float, df: float) -> float:
-    """The p quantile of Student's t by the Cornish-Fisher expansion: within 0.5 % from 4 degrees of freedom on, at p = .975."""
-    z = NormalDist().inv_cdf(p)
-    g1 = (z**3 + z) / 4
-    g2 = (5 * z**5 + 16 * z**3 + 3 * z) / 96
-    g3 = (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384
-    g4 = (79 * z**9 + 776 * z**7 + 1482 * z**5 - 1920 * z**3 - 945 * z) / 92160
-    return z + g1 / df + g2 / df**2 + g3 / df**3 + g4 / df**4
+Groups = Sequence[Hashable] | None
 
 
-def cluster_sums(values: Sequence[float] | np.ndarray, clusters: Sequence[Hashable] | None) -> tuple[np.ndarray, np.ndarray]:
-    """Sum and size of each cluster; every value its own where there are none."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Estimate:
+    """A number with its standard error and interval. `n_effective` is how many independent examples would say as much."""
+
+    value: float
+    se: float
+    low: float
+    high: float
+    n: int
+    clusters: int
+    n_effective: float
+
+
+def group_index(groups: Groups, n: int) -> np.ndarray:
+    """Groups as numbers from 0, in order of first appearance. Raises LimbeckError where their count is not the values'."""
+    if groups is None:
+        return np.arange(n)
+    if len(groups) != n:
+        raise LimbeckError(f"{len(groups)} group labels for {n} values", "groups", "give one label per value, in the same order")
+    seen: dict[Hashable, int] = {}
+    return np.fromiter((seen.setdefault(g, len(seen)) for g in groups), int, n)
+
+
+def clustered_error(values: np.ndarray, index: np.ndarray) -> float:
+    """Standard error of the mean by the sandwich with each group's residual divided by sqrt(1 - its share of the examples).
+
+    Bell and McCaffrey 2002 (CR2); with equal groups this is the usual G / (G - 1). NaN with fewer than two groups.
+    """
+    sizes = np.bincount(index)
+    if len(sizes) < 2:
+        return math.nan
+    sums = np.bincount(index, values - values.mean())
+    return float(math.sqrt((sums**2 / (1 - sizes / len(values))).sum()) / len(values))
+
+
+def degrees_of_freedom(index: np.ndarray) -> float:
+    """Satterthwaite's degrees of freedom of that error when the groups' sums are independent, at most groups - 1.
+
+    With groups of one size it is groups - 1; a few big groups among small ones leave fewer (Bell and McCaffrey 2002,
+    working model: equal correlation of 1 inside a group, so that a group's sum varies as its size squared).
+    """
+    share = np.bincount(index) / len(index)
+    if len(share) < 2:
+        return 0.0
+    weight = share**2  # variance of a group's sum under the working model, relative
+    a, total = 1 / (1 - share), float((share**2).sum())
+    # covariance of the residual sums: diag(w) - w p' - p w' + p p' sum(w), of which all but diag(w) has rank two
+    pair = np.stack([share, weight])
+    inner = np.array([[total, -1.0], [-1.0, 0.0]]) @ ((pair * a) @ pair.T)
+    off = total * share**2 - 2 * weight * share
+    trace = float((a * (weight + off)).sum())
+    square = float((inner @ inner).trace() + (a**2 * ((weight + off) ** 2 - off**2)).sum())
+    return min(len(share) - 1.0, trace**2 / square)
+
+
+def clustered_mean(values: Sequence[float], groups: Groups = None, level: float = 0.95) -> Estimate:
+    """The mean with its clustered error and Student's interval. Without two groups the interval is infinite, not absent.
+
+    For scores that spread. A rate near 0 or 1 belongs to `rate_interval`: right-or-wrong values at p = .95 in 30 groups of 2-5
+    (correlation .5 inside a group) are covered 81 % of the time here and 97 % there.
+    """
     x = np.asarray(values, float)
-    if clusters is None:
-        return x, np.ones(len(x))
-    places: dict[Hashable, int] = {}
-    index = np.array([places.setdefault(c, len(places)) for c in clusters])
-    return np.bincount(index, x), np.bincount(index).astype(float)
-
-
-def standard_error(values: Sequence[float] | np.ndarray, clusters: Sequence[Hashable] | None = None) -> tuple[float, int]:
-    """The clustered standard error of the mean, with the correction G / (G - 1), and the number of clusters G."""
-    sums, sizes = cluster_sums(values, clusters)
-    groups, n = len(sums), sizes.sum()
-    if groups < 2:
-        return math.nan, groups
-    residuals = sums - sizes * (sums.sum() / n)
-    return float(math.sqrt(groups / (groups - 1) * (residuals**2).sum()) / n), groups
-
-
-def mean_interval(values: Sequence[float] | np.ndarray, clusters: Sequence[Hashable] | None = None) -> tuple[float, float, float]:
-    """Mean and 95 % interval: Wilson's for 0 and 1 (with the effective n of the design where clustered), else Student's."""
-    x = np.asarray(values, float)
+    if len(x) == 0:
+        raise LimbeckError("there are no values to take a mean of", "clustered_mean", "judge at least one example")
+    index = group_index(groups, len(x))
+    clusters = int(index.max()) + 1
+    se = clustered_error(x, index)
     mean = float(x.mean())
-    error, groups = standard_error(x, clusters)
-    quantile = student_quantile(0.975, groups - 1) if groups > 1 else math.inf
-    if bool(np.isin(x, (0.0, 1.0)).all()):
-        n = float(len(x))
-        if clusters is not None and groups > 1 and error > 0:  # Korn and Graubard 1998; more than n is not believed
-            n = min(n, mean * (1 - mean) / error**2 * (Z / quantile) ** 2)
-        low, high = wilson_at(mean, n)
-        return mean, low, high
-    low, high = mean - quantile * error, mean + quantile * error
-    if bool(((x >= 0) & (x <= 1)).all()):  # shares stay shares
-        low, high = max(0.0, low), min(1.0, high)
-    return mean, low, high
+    df = len(x) - 1 if clusters == len(x) else degrees_of_freedom(index)
+    half = t_quantile(0.5 + level / 2, df) * se if clusters > 1 else math.inf
+    independent = float(x.var(ddof=1)) if len(x) > 1 else 0.0
+    effective = float(clusters) if not se > 0 or not independent > 0 else independent / se**2
+    return Estimate(value=mean, se=se, low=mean - half, high=mean + half, n=len(x), clusters=clusters, n_effective=effective)
 
 
-def wilson_at(p: float, n: float) -> tuple[float, float]:
-    """Wilson's interval for a rate p of n, which need be no whole number."""
-    if n <= 0:
-        return 0.0, 1.0
-    if float(n).is_integer():
-        return wilson(p * n, int(n))
-    centre, half = (p + Z * Z / (2 * n)) / (1 + Z * Z / n), Z / (1 + Z * Z / n) * math.sqrt(p * (1 - p) / n + Z * Z / (4 * n * n))
+def wilson_interval(rate: float, n: float, level: float = 0.95) -> tuple[float, float]:
+    """Wilson's score interval for a rate over `n` examples, which need not be a whole number."""
+    z = z_quantile(0.5 + level / 2)
+    centre = (rate + z * z / (2 * n)) / (1 + z * z / n)
+    half = z / (1 + z * z / n) * math.sqrt(rate * (1 - rate) / n + z * z / (4 * n * n))
     return max(0.0, centre - half), min(1.0, centre + half)
 
 
-def difference_interval(gaps: Sequence[float] | np.ndarray, clusters: Sequence[Hashable] | None = None) -> tuple[float, float, float]:
-    """Mean of paired differences and its 95 % interval (Student's, clustered)."""
-    error, groups = standard_error(gaps, clusters)
-    mean = float(np.mean(gaps))
-    half = student_quantile(0.975, groups - 1) * error if groups > 1 else math.inf
-    return mean, mean - half, mean + half
+def rate_interval(hits: Sequence[float], groups: Groups = None, level: float = 0.95) -> Estimate:
+    """A rate with Wilson's interval; where examples are clustered, over the effective number of examples.
+
+    n_eff = p (1 - p) / se^2 * (t_{n-1} / t_{df})^2, at most n (Korn and Graubard 1998, with Wilson in place of
+    Clopper and Pearson). Where all are right or all wrong the data cannot tell the clustering, so n_eff is the number of groups.
+    Known to miss: independent, n = 20, p = .95 covers 92.5 % (exact sum; the next wider interval would cover 98.4 %). Fewer than
+    15 groups: 95-99 %, too wide rather than too narrow. One example in a group mostly and twenty in some, p = .95, correlation
+    .5: 78-87 % with 30 or 60 groups, as no group shows the rare failures.
+    """
+    x = np.asarray(hits, float)
+    if len(x) == 0:
+        return Estimate(value=math.nan, se=math.nan, low=0.0, high=1.0, n=0, clusters=0, n_effective=0.0)
+    index = group_index(groups, len(x))
+    n, clusters, rate = len(x), int(index.max()) + 1, float(x.mean())
+    if clusters == n:
+        effective = float(n)
+        se = math.sqrt(rate * (1 - rate) / n)
+    else:
+        se = clustered_error(x, index) if clusters > 1 else math.nan
+        effective = _korn_graubard(rate, se, index, level)
+    low, high = wilson_interval(rate, effective, level)
+    return Estimate(value=rate, se=se, low=low, high=high, n=n, clusters=clusters, n_effective=effective)
 
 
-def p_value(gaps: Sequence[float] | np.ndarray, clusters: Sequence[Hashable] | None = None, seed: int = 0) -> float:
-    """Two-sided p of no difference: McNemar's exact test for gaps of -1, 0, 1, else flipping the signs of whole clusters."""
-    x = np.asarray(gaps, float)
-    if clusters is None and bool(np.isin(x, (-1.0, 0.0, 1.0)).all()):
-        wins, losses = int((x > 0).sum()), int((x < 0).sum())
-        return min(1.0, 2 * sum(math.comb(wins + losses, i) for i in range(min(wins, losses) + 1)) / 2 ** (wins + losses))
-    sums, _ = cluster_sums(x, clusters)
-    sums = sums[sums != 0]
-    if not len(sums):
-        return 1.0
-    observed = abs(sums.sum()) - 1e-9
-    if len(sums) <= EXACT_CLUSTERS:
-        signs = 1 - 2 * ((np.arange(2 ** len(sums))[:, None] >> np.arange(len(sums))) & 1)
-        return float((np.abs(signs @ sums) >= observed).mean())
-    signs = np.random.default_rng(seed).choice([-1.0, 1.0], (FLIPS, len(sums)))
-    return float(((np.abs(signs @ sums) >= observed).sum() + 1) / (FLIPS + 1))
+def mean_interval(values: Sequence[float], groups: Groups = None, level: float = 0.95) -> tuple[float, float, float]:
+    """Value, low and high by whichever suits: `rate_interval` where every value is 0 or 1, else `clustered_mean`."""
+    x = np.asarray(values, float)
+    found = (rate_interval if np.isin(x, (0.0, 1.0)).all() else clustered_mean)(values, groups, level)
+    return found.value, found.low, found.high
 
 
-def holm(p_values: Sequence[float]) -> list[float]:
-    """Adjusted p values of a family of tests (Holm 1979), in the order given."""
-    order = np.argsort(p_values)
-    adjusted, highest = [0.0] * len(p_values), 0.0
-    for rank, at in enumerate(order):
-        highest = max(highest, min(1.0, (len(p_values) - rank) * p_values[at]))
-        adjusted[at] = highest
-    return adjusted
-
-
-def examples_needed(points: float, p: float = 0.8, *, correlation: float = 0.0, is_paired: bool = True, power: float = 0.8) -> int:
-    """How many examples show a difference of `points` (0.03 is 3 points) at 5 %, two-sided, with this power."""
-    variance = 2 * p * (1 - p) * (1 - (correlation if is_paired else 0.0))
-    return math.ceil((Z + NormalDist().inv_cdf(power)) ** 2 * variance / points**2)
-
-
-def smallest_difference(n: int, p: float = 0.8, *, correlation: float = 0.0, power: float = 0.8) -> float:
-    """The smallest difference that n examples a side show with this power."""
-    return (Z + NormalDist().inv_cdf(power)) * math.sqrt(2 * p * (1 - p) * (1 - correlation) / n)
-
-
-def pass_at_k(samples: int, right: int, k: int) -> float:
-    """The unbiased estimate 1 - C(n - c, k) / C(n, k) (Chen et al., 2021). Raises ValueError for k over n."""
-    if not 0 < k <= samples or not 0 <= right <= samples:
-        raise ValueError(f"pass@{k} of {right} right among {samples}")
-    return 1.0 - math.comb(samples - right, k) / math.comb(samples, k)
-
-
-def against_published(ours: Sequence[float], published: float, n_published: int, clusters: Sequence[Hashable] | None = None) -> tuple[float, float, float, float]:
-    """Difference to a published rate that has no per-example data, its 95 % interval and p; both sides' sampling error counts."""
-    error, _ = standard_error(ours, clusters)
-    total = math.sqrt(error**2 + published * (1 - published) / n_published)
-    gap = float(np.mean(ours)) - published
-    p = 2 * (1 - NormalDist().cdf(abs(gap) / total)) if total else float(gap == 0)
-    return gap, gap - Z * total, gap + Z * total, p
+def _korn_graubard(rate: float, se: float, index: np.ndarray, level: float) -> float:
+    n, clusters = len(index), int(index.max()) + 1
+    if clusters < 2 or not 0 < rate < 1 or se == 0:
+        return float(clusters)
+    narrow = t_quantile(0.5 + level / 2, n - 1) / t_quantile(0.5 + level / 2, degrees_of_freedom(index))
+    return min(float(n), rate * (1 - rate) / se**2 * narrow**2)

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from limbeck.errors import LimbeckError
-from limbeck.evaluate.clustered import difference_interval, p_value
-from limbeck.evaluate.statistics import paired_difference, paired_ratio
+from limbeck.evaluate.paired import difference_interval, p_test, p_value, ratio_interval
+from limbeck.evaluate.statistics import paired_ratio
 
 
 def right(result: dict[str, Any], rank: int = 1) -> dict[str, float]:
@@ -24,7 +24,7 @@ def compare(a: dict[str, Any], b: dict[str, Any], rank: int = 1) -> dict[str, An
 
 
 def compare_seeds(a: Sequence[dict[str, Any]], b: Sequence[dict[str, Any]], rank: int = 1) -> dict[str, Any]:
-    """The same with several seeds a side: each example's score is its mean over seeds, then examples are resampled."""
+    """The same with several seeds a side: each example's score is its mean over seeds, then examples, or clusters of them, are compared."""
     if a[0]["task"] != b[0]["task"] or a[0]["version"] != b[0]["version"]:
         raise LimbeckError("these results are of different tasks or versions", f"{a[0]['task']} {a[0]['version']}, {b[0]['task']} {b[0]['version']}", "evaluate both again with one version")
     left, right_side = _mean(a, rank), _mean(b, rank)
@@ -32,17 +32,22 @@ def compare_seeds(a: Sequence[dict[str, Any]], b: Sequence[dict[str, Any]], rank
     if not shared:
         raise LimbeckError("these results share no example", f"splits {a[0]['split']} and {b[0]['split']}", "evaluate both on the same split")
     x, y = [left[i] for i in shared], [right_side[i] for i in shared]
-    gaps = [p - q for p, q in zip(x, y, strict=True)]
-    clusters = {t["id"]: t["cluster"] for t in a[0]["trials"] if "cluster" in t}
-    groups = [clusters[i] for i in shared] if len(clusters) == len(a[0]["trials"]) else None
-    difference, low, high = difference_interval(gaps, groups) if groups else paired_difference(x, y)
-    ratio, ratio_low, ratio_high = paired_ratio(x, y)
+    gaps, groups = [p - q for p, q in zip(x, y)], clusters_of(a[0], shared)
+    difference, low, high = difference_interval(gaps, groups)
+    ratio, ratio_low, ratio_high = ratio_interval(x, y, groups) if groups else paired_ratio(x, y)
     return {
         "a": a[0]["answerer"], "b": b[0]["answerer"], "split": a[0]["split"], "measure": f"top-{rank}", "n": len(shared),
         "seeds": [len(a), len(b)], "mean_a": float(np.mean(x)), "mean_b": float(np.mean(y)),
-        "difference": difference, "difference_low": low, "difference_high": high, "p": p_value(gaps, groups),
+        "difference": difference, "difference_low": low, "difference_high": high,
         "ratio": ratio, "ratio_low": ratio_low, "ratio_high": ratio_high,
+        "p": p_value(gaps, groups), "test": p_test(gaps, groups), "clusters": len(set(groups)) if groups else len(shared),
     }  # fmt: skip
+
+
+def clusters_of(result: dict[str, Any], ids: Sequence[str]) -> list[tuple[str, str]] | None:
+    """What each of these examples shares with others, itself where its trial says nothing; None where none says anything."""
+    said = {t["id"]: str(t["cluster"]) for t in result["trials"] if t.get("cluster") not in (None, "")}
+    return [("cluster", said[i]) if i in said else ("example", i) for i in ids] if said else None
 
 
 def _mean(results: Sequence[dict[str, Any]], rank: int) -> dict[str, float]:

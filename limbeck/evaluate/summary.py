@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from limbeck.evaluate.compare import compare_seeds
+from limbeck.evaluate.paired import adjust_family
 
 MAIN = "student"
 
@@ -25,6 +26,7 @@ def summarise(name: str, found: dict[str, dict[str, Any]], folders: Sequence[str
             left, right = ([found[w][split] for w in groups[g]] for g in (a, b))
             for rank in (1, 5):
                 comparisons.append(compare_seeds(left, right, rank) | {"a": a, "b": b})
+    comparisons = adjust_family(comparisons)
     return {"name": name, "groups": groups, "splits": list(splits), "scores": scores, "comparisons": comparisons, "headline": _headline(found, groups, splits, comparisons)}
 
 
