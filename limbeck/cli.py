@@ -172,6 +172,8 @@ def evaluate(
     prompt_file: Annotated[Path | None, typer.Option("--prompt-file", help="a wording of your own, with {sentences} and the like in it")] = None,
     shots: Annotated[int | None, typer.Option("--shots", min=0, max=64, help="worked examples before the question (gsm8k, mmlu, arc)")] = None,
     by: Annotated[str | None, typer.Option("--by", help="choices: letter, or likelihood where the model can give it")] = None,
+    registry: Annotated[list[str] | None, typer.Option("--registry", help="openai-evals:NAME tasks: a checkout or registry folder; may be repeated")] = None,
+    judge: Annotated[str | None, typer.Option("--judge", metavar="MODEL", help="openai-evals:NAME tasks that a model grades: which")] = None,
     base_url: Annotated[str, typer.Option("--base-url", help="openai: models: the server; OPENAI_BASE_URL unless said")] = "",
     temperature: Annotated[float, typer.Option("--temperature", min=0, max=5, help="language models")] = 0.0,
     max_tokens: Annotated[int, typer.Option("--max-tokens", min=1, help="language models")] = 1024,
@@ -194,7 +196,7 @@ def evaluate(
             prompt = prompt_file.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as problem:
             raise LimbeckError(f"the prompt cannot be read: {problem}", str(prompt_file), "name a text file in UTF-8") from problem
-    evaluate_model(task, model, settings={"prompt": prompt, "shots": shots, "by": by}, split=split, limit=limit, k=k, out=out, as_json=as_json, quiet=quiet, asking=asking)
+    evaluate_model(task, model, settings={"prompt": prompt, "shots": shots, "by": by, "registry": registry, "judge": judge}, split=split, limit=limit, k=k, out=out, as_json=as_json, quiet=quiet, asking=asking)
 
 
 @app.command()
@@ -218,6 +220,30 @@ def compare(first: Annotated[Path, typer.Argument(metavar="RESULT")], others: An
     from limbeck.report.printing import print_comparisons
 
     print_comparisons(rows)
+
+
+@app.command()
+def power(
+    points: Annotated[float | None, typer.Option("--points", min=0.01, max=99, help="the difference to be seen, in points")] = None,
+    examples: Annotated[int | None, typer.Option("--examples", min=2, help="how many there are: the smallest difference they show")] = None,
+    rate: Annotated[float, typer.Option("--rate", min=0.01, max=0.99, help="the score about which it is")] = 0.8,
+    correlation: Annotated[float, typer.Option("--correlation", min=-0.9, max=0.99, help="of the two models' verdicts by example; 0 is unpaired")] = 0.5,
+    as_json: Json = False,
+) -> None:
+    """How many examples show a difference (5 %, two-sided, four times in five), or which difference so many show."""
+    from limbeck.evaluate.power import Design, examples_needed, smallest_difference
+
+    if (points is None) == (examples is None):
+        raise LimbeckError("one of --points and --examples is needed", "limbeck power", "--points 3 asks how many examples, --examples 500 how small a difference")
+    design = Design(rate=rate, correlation=correlation)
+    found = {"examples": examples_needed(points / 100, design)} if points is not None else {"points": 100 * smallest_difference(examples or 2, design)}
+    found |= {"rate": rate, "correlation": correlation}
+    if as_json:
+        sys.stdout.write(json.dumps(found) + "\n")
+    elif points is not None:
+        sys.stdout.write(f"{found['examples']:,} examples show {points:g} points at a score of {rate:g}, correlation {correlation:g}\n")
+    else:
+        sys.stdout.write(f"{examples:,} examples show {found['points']:.1f} points or more at a score of {rate:g}, correlation {correlation:g}\n")
 
 
 @app.command()

@@ -19,6 +19,8 @@ def evaluate_model(
     task: str, model: str, *, settings: dict[str, Any], split: str | None, limit: int, k: int | None, out: Path | None, as_json: bool, quiet: bool, asking: dict[str, Any]
 ) -> None:
     """Examine, keep the log and the result under `out`, print scores or the JSON document."""
+    if task.startswith("openai-evals:"):
+        settings = {**settings, **_graders(model, settings.get("judge"), asking)}
     job = resolve.get_task(task, **settings)
     split = split or job.splits()[0]
     examples = job.examples(split, limit or None)
@@ -45,6 +47,12 @@ def evaluate_model(
     from limbeck.report.printing import print_scores
 
     print_scores(result)
+
+
+def _graders(model: str, judge: str | None, asking: dict[str, Any]) -> dict[str, Any]:
+    """The judge, and the model under examination where an eval asks it for more than one completion."""
+    named = {"judge": judge, "complete": model}
+    return {name: resolve.get_language_model(chosen, **asking) if chosen and resolve.is_language_model(chosen) else None for name, chosen in named.items()}
 
 
 def _use_all_cores() -> None:

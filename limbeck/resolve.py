@@ -40,6 +40,8 @@ def get_task(name: str, **settings: Any) -> Task:
     `settings` are what a task may be asked to vary: prompt, shots, by. Those that are None were not asked for.
     """
     asked = {key: value for key, value in settings.items() if value is not None}
+    if name.startswith("openai-evals:"):
+        return get_openai_eval(name.removeprefix("openai-evals:"), **asked)
     if asked:
         return _task_with(name, asked)
     if name.endswith(".toml"):
@@ -52,6 +54,13 @@ def get_task(name: str, **settings: Any) -> Task:
         if entry.name == name:
             return entry.load()()
     raise _unknown("task", name, TASKS)
+
+
+def get_openai_eval(name: str, registry: Sequence[str] = (), judge: Any = None, complete: Any = None) -> Task:
+    """An eval of the user's own OpenAI Evals registries; `judge` and `complete` are answerers, for the evals that need one."""
+    from limbeck.tasks.openai_evals.task import ask_with, load_openai_eval
+
+    return load_openai_eval(name, list(registry), judge=ask_with(judge) if judge else None, complete=ask_with(complete) if complete else None)
 
 
 def _task_with(name: str, asked: dict[str, Any]) -> Task:
@@ -129,15 +138,20 @@ def get_baseline(name: str, examples: Sequence[Example]) -> Any:
 
 def get_answerer(model: str, task: Task, **asking: Any) -> Any:
     """Any MODEL; `asking` is what an endpoint takes. A baseline asked for by itself learns from 20,000 generated examples."""
-    if model.startswith("openai:"):
-        return get_endpoint(model.removeprefix("openai:"), **asking)
+    if is_language_model(model):
+        return get_language_model(model, **asking)
     if model.startswith("baseline:"):
         return get_baseline(model.removeprefix("baseline:"), list(task.generate(1, 20_000)))
-    if model.startswith("hf:") or model == "builtin:smollm2-135m":
-        return get_local(model, asking.get("sampling"))
     if model.startswith("panel:"):
         raise LimbeckError("panels cannot be asked yet", model, "use openai:NAME, hf:FOLDER, builtin:NAME, baseline:NAME, or the path of a run or expert")
     return get_expert(model, task)
+
+
+def get_language_model(model: str, **asking: Any) -> Any:
+    """openai:NAME, hf:FOLDER or builtin:smollm2-135m; `asking` is what an endpoint takes, weights take its sampling."""
+    if model.startswith("openai:"):
+        return get_endpoint(model.removeprefix("openai:"), **asking)
+    return get_local(model, asking.get("sampling"))
 
 
 def get_endpoint(model: str, base_url: str = "", sampling: dict[str, Any] | None = None, use_cache: bool = True, **rest: Any) -> Any:

@@ -41,7 +41,7 @@ def test_ask_imports_nothing_slow_beside_torch():
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
 
 
-WRONG = [("nosuch",), ("make",), ("make", "cf", "--nope"), ("ask", "builtin:cf"), ("ask", "builtin:cf", "x", "-k", "0"), ("make", "no-such-recipe"), ("data", "get", "nothing"), ("compare", "a.json", "b.json")]
+WRONG = [("nosuch",), ("make",), ("make", "cf", "--nope"), ("ask", "builtin:cf"), ("ask", "builtin:cf", "x", "-k", "0"), ("make", "no-such-recipe"), ("data", "get", "nothing"), ("power",), ("catalog", "no-such-model"), ("evaluate", "--task", "cf", "--model", "openai:m"), ("evaluate", "--task", "none.toml", "--model", "builtin:cf"), ("evaluate", "--task", "openai-evals:x", "--model", "openai:m", "--base-url", "http://127.0.0.1:9/v1"), ("compare", "a.json", "b.json")]
 
 
 @pytest.mark.parametrize("arguments", WRONG, ids=[" ".join(w) for w in WRONG])

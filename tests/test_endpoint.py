@@ -2,6 +2,9 @@
 
 import asyncio
 import json
+import os
+import subprocess
+import sys
 import threading
 from contextlib import contextmanager
 
@@ -179,3 +182,27 @@ def test_another_number_of_choices_is_kept_and_said():
 )
 def test_reasoning_is_taken_off(text, left):
     assert strip_reasoning(text) == left
+
+
+def limbeck(folder, *arguments):
+    environment = {**os.environ, "LIMBECK_CACHE": str(folder / "cache"), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run([sys.executable, "-m", "limbeck", "evaluate", *map(str, arguments), "--json"], capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_the_command_examines_a_server_on_a_users_own_task_and_on_an_openai_eval(tmp_path):
+    (tmp_path / "rows.csv").write_text("n,answer\n1,2\n2,3\n3,5\n")
+    (tmp_path / "sums.toml").write_text('name = "sums"\ndata = "rows.csv"\nprompt = "{n} + 1"\nanswer = "answer"\nscorer = "number"\n')
+    evals, data = tmp_path / "registry" / "evals", tmp_path / "registry" / "data"
+    evals.mkdir(parents=True)
+    data.mkdir()
+    (evals / "sums.yaml").write_text("sums:\n  id: sums.test.v0\n  metrics: [accuracy]\nsums.test.v0:\n  class: evals.elsuite.basic.match:Match\n  args:\n    samples_jsonl: sums.jsonl\n")
+    (data / "sums.jsonl").write_text("".join(json.dumps({"input": [{"role": "user", "content": f"{n} + 1"}], "ideal": str(n + 1)}) + "\n" for n in range(4)))
+    with serve(right) as (url, seen):
+        own = limbeck(tmp_path, "--task", tmp_path / "sums.toml", "--model", "openai:m", "--base-url", url, "--out", tmp_path / "out")
+        again = limbeck(tmp_path, "--task", tmp_path / "sums.toml", "--model", "openai:m", "--base-url", url, "--out", tmp_path / "out")
+        assert len(seen) == 3 and own["scores"][0]["value"] == pytest.approx(2 / 3) and again["asked"] == 0 and again["scores"] == own["scores"]
+        registry = limbeck(tmp_path, "--task", "openai-evals:sums", "--registry", tmp_path / "registry", "--model", "openai:m", "--base-url", url)
+    assert registry["statuses"] == {"scored": 4} and next(s for s in registry["scores"] if s["name"] == "accuracy")["value"] == 1.0
+    assert set(seen[-1]) == {"model", "messages", "temperature"}  # what upstream does not send is not sent

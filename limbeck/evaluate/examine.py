@@ -33,12 +33,19 @@ def examine(
     found = {at: trial for at, e in enumerate(examples) if log and (trial := log.find(e))}
     todo = [at for at in range(len(examples)) if at not in found]
     began, cpu, judging = time.perf_counter(), time.process_time(), 0.0
+    answers: dict[int, Answer] = {}
+    score_all = getattr(task, "score_all", None)
 
     def judge(place: int, answer: Answer) -> None:
+        if score_all:  # judged together when all have come: a judge model is asked in batches
+            answers[place] = answer
+            return
+        keep(place, answer, task.score(examples[todo[place]], answer))
+
+    def keep(place: int, answer: Answer, verdict: Verdict) -> None:
         nonlocal judging
         entered = time.process_time()
-        example = examples[todo[place]]
-        trial = _trial(example, answer, task.score(example, answer))
+        trial = _trial(examples[todo[place]], answer, verdict)
         found[todo[place]] = trial
         if log:
             log.append(trial)
@@ -48,6 +55,10 @@ def examine(
 
     try:
         _ask([examples[at].prompt for at in todo], answerer, k, judge)
+        places = sorted(answers)
+        verdicts = score_all([examples[todo[p]] for p in places], [answers[p] for p in places]) if score_all else ()
+        for place, verdict in zip(places, verdicts, strict=True):
+            keep(place, answers[place], verdict)
     finally:
         if log:
             log.flush()
@@ -59,6 +70,7 @@ def examine(
     return {
         "answerer": answerer.name, "parameters": answerer.parameters, "task": task.name, "version": task.version, "split": split,
         "settings": answerer.settings() if hasattr(answerer, "settings") else {}, "main": measures_of(task)[0],  # type: ignore[attr-defined]
+        "task_settings": getattr(task, "settings", {}), "floors": _floors(task, examples),
         "k": k, "n": len(trials), "asked": len(todo), "statuses": dict(Counter(t["status"] for t in trials)),
         "cpu_seconds_per_answer": (cpu_end - cpu - judging) / max(1, len(todo)), "seconds": time.perf_counter() - began,
         "cost_usd": sum(costs) if costs else None, "scores": [asdict(s) for s in scores], "trials": trials,
@@ -68,6 +80,12 @@ def examine(
 def measures_of(task: Task) -> tuple[str, ...]:
     """What a task's verdicts measure; the first decides."""
     return getattr(task, "measures", ("execution", "exact"))
+
+
+def _floors(task: Task, examples: Sequence[Example]) -> dict[str, list[dict[str, Any]]]:
+    """What answers that cost nothing reach, where a task knows some."""
+    hook = getattr(task, "floors", None)
+    return {name: [asdict(s) for s in scores] for name, scores in hook(examples).items()} if hook else {}
 
 
 def _check_ids(task: Task, examples: Sequence[Example]) -> None:

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-MOST_FAMILIES = 60
+MOST_FAMILIES, FLOOR_ROWS = 60, 4
 COSTS_NOTHING = ("nearest", "majority")
 
 
@@ -60,11 +60,11 @@ def _print_headline(console: Console, headline: dict[str, Any]) -> None:
 def print_comparisons(rows: Sequence[dict[str, Any]], console: Console | None = None) -> None:
     """Paired differences in points."""
     table = Table(title="paired differences in points [95 %]", title_justify="left")
-    for heading in ("split", "measure", "a", "b", "a - b", "interval", "n"):
+    for heading in ("split", "measure", "a", "b", "a - b", "interval", "p", "n"):
         table.add_column(heading)
     for row in rows:
         interval = f"{100 * row['difference_low']:+.1f} to {100 * row['difference_high']:+.1f}"
-        table.add_row(row["split"], row["measure"], row["a"], row["b"], f"{100 * row['difference']:+.1f}", interval, str(row["n"]))
+        table.add_row(row["split"], row["measure"], row["a"], row["b"], f"{100 * row['difference']:+.1f}", interval, f"{row['p']:.3f}" if "p" in row else "-", str(row["n"]))
     (console or Console(width=100)).print(table)
 
 
@@ -78,6 +78,9 @@ def print_scores(result: dict[str, Any]) -> None:
     for score in result["scores"]:
         table.add_row(score["name"], _rate([score], score["name"]), str(score["n"]), str(score["missing"]))
     console.print(table)
+    for name, floor in result.get("floors", {}).items():
+        first = [s for s in floor if s["value"] is not None][:FLOOR_ROWS]
+        console.print(f"floor, {name}: " + ", ".join(f"{s['name']} {100 * s['value']:.1f}" for s in first), highlight=False, markup=False)
     _print_families(console, result)
     reasons = Counter(f"{t['status']}: {t['reason']}"[:90] for t in result["trials"] if t["status"] != "scored")
     for reason, count in reasons.most_common(6):

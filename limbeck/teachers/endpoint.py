@@ -87,7 +87,9 @@ class Endpoint:
 
     def _body(self, prompt: Prompt, k: int) -> dict[str, Any]:
         chosen = self.sampling
-        body: dict[str, Any] = {"model": self.model, "temperature": chosen.temperature, "max_tokens": chosen.max_tokens}
+        fixed = prompt.context.get("sampling")  # a task that prescribes how it is asked: what it does not name is not sent
+        ours = {"temperature": chosen.temperature, "max_tokens": chosen.max_tokens} | {n: v for n, v in (("top_p", chosen.top_p), ("seed", chosen.seed)) if v is not None}
+        body: dict[str, Any] = {"model": self.model, **(ours if fixed is None else fixed)}
         messages = list(prompt.context.get("messages") or [{"role": "user", "content": prompt.text}])
         if chosen.system:
             messages.insert(0, {"role": "system", "content": chosen.system})
@@ -97,7 +99,7 @@ class Endpoint:
             body["messages"] = messages
         if k > 1:
             body["n"] = k
-        return body | {name: value for name, value in (("top_p", chosen.top_p), ("seed", chosen.seed)) if value is not None}
+        return body
 
     async def _ask_all(self, jobs: list[tuple[int, Prompt, str, dict[str, Any]]], k: int, done: Done) -> None:
         import aiohttp

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +71,8 @@ class LocalModel:
     def _generate(self, texts: list[str], prompts: list[Prompt], k: int) -> list[Answer]:
         import torch
 
-        chosen = self.sampling
+        fixed = prompts[0].context.get("sampling") or {}  # a task that prescribes how it is asked
+        chosen = replace(self.sampling, **{n: v for n, v in fixed.items() if n in ("temperature", "max_tokens", "top_p")})
         room = max(1, self._longest - chosen.max_tokens)
         batch = self._tokenizer(texts, return_tensors="pt", padding=True, add_special_tokens=chosen.style == "raw", truncation=True, max_length=room)
         warm: dict[str, Any] = {"do_sample": True, "temperature": chosen.temperature, "top_p": chosen.top_p or 1.0} if chosen.temperature else {"do_sample": False}

@@ -1,124 +1,130 @@
-"""The MEDEC task: one note, one prompt (never its twin beside it), measures as the official script has them and better ones."""
+"""The task: find the one medical error in a note, or say that there is none; name its sentence; put it right."""
 
 from __future__ import annotations
 
-import csv
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from limbeck.data.sources import read_source
 from limbeck.errors import LimbeckError
-from limbeck.records import Example, Prompt, Score, content_id
-from limbeck.tasks.medec import prompts
-from limbeck.tasks.medec.loading import Note, read_notes
-from limbeck.tasks.medec.metrics import Judged, change_f1, rouge_1, summarise
-from limbeck.tasks.medec.parsing import Reading, read_answer
+from limbeck.records import Answer, Example, Prompt, Score, Verdict
+from limbeck.tasks.medec import floors, metrics, parsing
+from limbeck.tasks.medec.loading import Note, link_twins, read_notes, read_pair, read_screening
+from limbeck.tasks.medec.neural import find_scorers
+from limbeck.tasks.medec.prompts import EXAMPLE_ID, EXAMPLE_SLOT, choose_prompt, fill, prompt_version, write_example
 from limbeck.tasks.text_task import TextTask
 
-SCORER_VERSION = 1
-USERS_OWN = {"test": "LIMBECK_MEDEC_TEST", "test-clean": "LIMBECK_MEDEC_TEST", "uw": "LIMBECK_MEDEC_UW"}
+SOURCE = "medec"
+FILES = {
+    "test": "MEDEC-MS-TestSet-with-GroundTruth-and-ErrorType.csv",
+    "validation": "MEDEC-MS-ValidationSet-with-GroundTruth-and-ErrorType.csv",
+}
+PAIRS = "ms_train_pairs.jsonl"
+UW = "LIMBECK_MEDEC_UW"
+LAYOUTS = ("published", "joined")
 
 
 class MedecTask(TextTask):
-    """Splits: `validation` (MS, 574 notes), `test` and `test-clean` (MS, the second without notes that MedRECT's reviewers found
-    unfit; the user's own file), `uw` (a file under a signed agreement; the user's own). `prompt` is p1, p2 or a template."""
+    """MEDEC (arXiv:2412.19260), one note to a prompt.
+
+    `prompt` is "p1", "p2" (with one solved example from the training part) or a text of one's own with {sentences} in it, and
+    {example} if wanted. `layout` "joined" shows each sentence on one line; "published" keeps the file's stray line breaks.
+    Splits: test (597), test-clean (what MedRECT's screening kept of it, 458), validation (574), and uw, real notes that are never
+    fetched: LIMBECK_MEDEC_UW names the CSV that a user got under the hospitals' data use agreement.
+    """
 
     name = "medec"
-    measures = ("flag", "sentence", "rouge_1", "change")
-    known_splits = ("validation", "test", "test-clean", "uw")
+    measures = ("flag", "sentence", "composite", "change")
+    known_splits = ("test", "test-clean", "validation", "uw")
 
-    def __init__(self, prompt: str = "p1") -> None:
-        self.prompt = prompt
-        wording = prompts.P1 + prompts.EXAMPLE if prompt in ("p1", "p2") else prompt
-        self.version = f"{SCORER_VERSION}-{prompt if prompt in ('p1', 'p2') else 'own'}-{content_id(wording, 8)}"
-        self._notes: dict[str, Note] = {}
-
-    def notes(self, split: str) -> list[Note]:
-        """A split's notes, paired by vignette."""
-        if split == "validation":
-            return read_notes(read_source("medec", "medec/validation.csv"), "medec/validation.csv")[0]
-        found = read_notes(*_users_own(split, USERS_OWN[split]))[0]
-        if split == "test-clean":
-            accepted = _accepted()
-            found = [n for n in found if n.id in accepted]
-        return found
+    def __init__(self, prompt: str = "p1", layout: str = "published") -> None:
+        if layout not in LAYOUTS:
+            raise LimbeckError(f"there is no layout {layout!r}", "layout", f"name one of: {', '.join(LAYOUTS)}")
+        name, self._template = choose_prompt(prompt)
+        self._layout = layout
+        self.version = prompt_version(name, self._template, layout)
 
     def _load(self, split: str) -> list[Example]:
-        notes = self.notes(split)
-        example = _worked_example() if self.prompt == "p2" else None
-        self._notes |= {n.id: n for n in notes}
-        return [self._example(n, split, example) for n in notes]
+        notes = self._read(split)
+        cluster = link_twins(notes)
+        if split == "test-clean":
+            kept = read_screening(read_source("medrect", "medrect_screening.csv"), "medrect_screening.csv")
+            notes = [n for n in notes if n.id in kept]
+        example = self._example() if EXAMPLE_SLOT in self._template else ""
+        return [self._pose(n, cluster[n.id], example, split) for n in notes]
 
-    def _example(self, note: Note, split: str, example: Note | None) -> Example:
-        gold = f"{note.error_id} {note.correction}" if note.flag else "CORRECT"
-        prompt = Prompt(id=note.id, text=prompts.render(note, self.prompt, example))
-        return Example(id=note.id, prompt=prompt, gold=(gold,), source=f"medec/{split}", meta={"cluster": note.pair, "family": note.error_type})
+    def _read(self, split: str) -> list[Note]:
+        if split == "uw":
+            path = os.environ.get(UW, "")
+            if not path:
+                raise LimbeckError("the UW notes are not here, and limbeck never fetches them", UW, "sign the data use agreement of MEDEC's UW part, then set this variable to the CSV you were given")
+            try:
+                return read_notes(Path(path).read_bytes(), path)
+            except OSError as problem:
+                raise LimbeckError(f"the UW notes cannot be read: {problem.strerror}", path, f"set {UW} to the CSV file") from problem
+        name = FILES["test" if split == "test-clean" else split]
+        return read_notes(read_source(SOURCE, name), name)
+
+    def _example(self) -> str:
+        return write_example(*read_pair(read_source(SOURCE, PAIRS), EXAMPLE_ID, PAIRS))
+
+    def _pose(self, note: Note, cluster: str, example: str, split: str) -> Example:
+        numbered = note.numbered if self._layout == "published" else "\n".join(f"{at} {s}" for at, s in enumerate(note.sentences))
+        meta = {
+            "cluster": cluster, "family": note.family, "has_error": note.has_error, "sentence_id": note.sentence_id,
+            "error_sentence": note.error_sentence, "correction": note.correction, "sentences": list(note.sentences),
+        }  # fmt: skip
+        gold = f"{note.sentence_id} {' '.join((note.correction or '').split())}" if note.has_error else "CORRECT"
+        return Example(id=note.id, prompt=Prompt(id=note.id, text=fill(self._template, numbered, example)), gold=(gold,), source=f"medec/{split}", meta=meta)
 
     def judge(self, example: Example, text: str) -> dict[str, float] | str:
-        """Flag, sentence and, where both the reference and the answer give a sentence, ROUGE-1 (else 1 or 0 as in the composite)."""
-        note = self._notes[example.id]
-        reading = read_answer(text, set(note.sentences))
-        if isinstance(reading, str):
-            return reading
-        flag = float(reading.flag == note.flag)
-        sentence = float((reading.sentence if reading.flag else -1) == note.error_id)
-        both, neither = note.flag and reading.flag and reading.correction, not note.flag and not reading.flag
-        return {"flag": flag, "sentence": sentence, "rouge_1": rouge_1(note.correction, reading.correction) if both else float(neither), "change": change_f1(note, reading.correction) if both else 0.0}
+        """flag, sentence, composite and change of one answer, or why it cannot be read."""
+        reading = parsing.read_answer(text, example.meta["sentences"])
+        return reading if isinstance(reading, str) else metrics.measure(example, reading)
 
-    def summarise(self, examples: Sequence[Example], trials: Sequence[dict[str, Any]]) -> list[Score]:
-        """The official measures and ours over all notes, then the floors that cost nothing."""
-        judged = [Judged(self._notes[e.id], self._reading(e, t)) for e, t in zip(examples, trials, strict=True)]
-        floors = [Score(name=f"floor, {name}: {s.name}", value=s.value, n=s.n, low=s.low, high=s.high) for name, said in FLOORS.items() for s in _floor([j.note for j in judged], said)]
-        return summarise(judged) + floors
+    def score(self, example: Example, answer: Answer) -> Verdict:
+        """As every text task, and a refusal is called one."""
+        verdict = super().score(example, answer)
+        return replace(verdict, status="refused") if verdict.status == "no_answer" and verdict.reason == parsing.REFUSED else verdict
 
-    def _reading(self, example: Example, trial: dict[str, Any]) -> Reading | None:
-        if not trial["candidates"]:
-            return None
-        reading = read_answer(trial["candidates"][0], set(self._notes[example.id].sentences))
-        return None if isinstance(reading, str) else reading
+    def summarise(self, examples: Sequence[Example], trials: Sequence[Mapping[str, Any]]) -> list[Score]:
+        """All rows of docs/medec.md. A trial has id, status and candidates (texts); of candidates the first is taken.
 
+        Several trials of one example count each; an example without a trial is missing.
+        """
+        known = {e.id: e for e in examples}
+        strange = [t["id"] for t in trials if t["id"] not in known]
+        if strange:
+            raise LimbeckError(f"{len(strange)} answers are to notes that were not asked: {strange[0]}", "medec", "summarise the trials with the examples they came from")
+        tried = {t["id"] for t in trials}
+        asked = [known[t["id"]] for t in trials] + [e for e in examples if e.id not in tried]
+        readings = [_reading(known[t["id"]], t) for t in trials] + [None] * (len(asked) - len(trials))
+        return self._scores(asked, readings)
 
-FLOORS = {
-    "all correct": lambda note: Reading(0),
-    "always the last sentence": lambda note: Reading(1, max(note.sentences), note.sentences[max(note.sentences)]),
-    "copy, told the sentence": lambda note: Reading(1, note.error_id, note.error_sentence) if note.flag else Reading(0),
-}
-SHOWN = {"all correct": ("official flag", "official sentence"), "always the last sentence": ("official flag", "official sentence"), "copy, told the sentence": ("official ROUGE-1", "change F1, right sentence")}
+    def floors(self, examples: Sequence[Example]) -> dict[str, list[Score]]:
+        """The same rows for answers that need no medicine; a table of results shows them beside its own."""
+        found = {}
+        for name in floors.FLOORS:
+            answers = floors.floor_answers(name, examples)
+            trials = [{"id": e.id, "status": self.score(e, a).status, "candidates": [c.text for c in a.candidates]} for e, a in zip(examples, answers, strict=True)]
+            found[name] = self.summarise(examples, trials)
+        return found
 
+    def score_run(self, examples: Sequence[Example], text: str) -> list[Score]:
+        """The rows for a run file of the shared task (id, flag, sentence, correction on each line)."""
+        readings, _ = parsing.read_run(text)
+        return self._scores(examples, [readings.get(e.id) for e in examples])
 
-def _floor(notes: Sequence[Note], said: Any) -> list[Score]:
-    name = next(n for n, f in FLOORS.items() if f is said)
-    return [s for s in summarise([Judged(n, said(n)) for n in notes]) if s.name in SHOWN[name]]
-
-
-def _users_own(split: str, variable: str) -> tuple[bytes, str]:
-    path = os.environ.get(variable, "")
-    note = "; the UW notes need a signed data use agreement" if split == "uw" else ""
-    if not path:
-        raise LimbeckError(f"split {split!r} is read from a file of your own", variable, f"set {variable} to the CSV as MEDEC published it{note}")
-    try:
-        return Path(path).read_bytes(), path
-    except OSError as problem:
-        raise LimbeckError(f"the notes cannot be read: {problem.strerror}", path, f"set {variable} to the CSV as MEDEC published it{note}") from problem
+    def _scores(self, examples: Sequence[Example], readings: Sequence[parsing.Reading | None]) -> list[Score]:
+        rows = metrics.summarise(examples, readings, find_scorers())
+        return [Score(name=name, value=r["value"], n=r["n"], low=r["low"], high=r["high"], missing=r["missing"]) for name, r in rows.items()]
 
 
-def _accepted() -> set[str]:
-    """Ids of the test notes that MedRECT's reviewers kept."""
-    path = os.environ.get("LIMBECK_MEDRECT", "")
-    if not path:
-        raise LimbeckError("split 'test-clean' needs MedRECT's screening", "LIMBECK_MEDRECT", "set it to a CSV with the columns text_id and accepted (1 or 0)")
-    with open(path, encoding="utf-8", newline="") as file:
-        return {row["text_id"] for row in csv.DictReader(file) if row["accepted"] == "1"}
-
-
-def _worked_example() -> Note:
-    """The first note with an error of a file of training notes."""
-    path = os.environ.get("LIMBECK_MEDEC_EXAMPLE", "")
-    if not path:
-        raise LimbeckError("prompt p2 shows one training note as an example", "LIMBECK_MEDEC_EXAMPLE", "set it to a CSV of training notes, or use prompt p1")
-    found = [n for n in read_notes(Path(path).read_bytes(), path)[0] if n.flag]
-    if not found:
-        raise LimbeckError("there is no note with an error", path, "name a CSV of training notes as MEDEC published it")
-    return found[0]
+def _reading(example: Example, trial: Mapping[str, Any]) -> parsing.Reading | None:
+    if trial["status"] != "scored" or not trial["candidates"]:
+        return None
+    reading = parsing.read_answer(trial["candidates"][0], example.meta["sentences"])
+    return None if isinstance(reading, str) else reading
