@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from limbeck.errors import LimbeckError
 from limbeck.records import Answer, Candidate
-from limbeck.tasks.choices import ArcTask, MmluTask, show
+from limbeck.tasks.bbh import BbhTask, final_answer, normalise, worked
+from limbeck.tasks.choices import ArcTask, GpqaTask, MmluTask, TruthfulQaTask, show, shuffled
 from limbeck.tasks.extract import choice_letter, code_block, last_number, strict_number, to_number
 from limbeck.tasks.gsm8k import Gsm8kTask, MgsmTask, _plain
 
@@ -62,7 +64,7 @@ def told(task, example, text):
 
 @needs_data
 def test_the_published_sets_are_whole_and_gold_is_right():
-    for task, split, count in ((Gsm8kTask(shots=2), "test", 1319), (MgsmTask(), "test", 2750), (MmluTask(shots=5), "test", 14042), (ArcTask(), "test", 1172)):
+    for task, split, count in ((Gsm8kTask(shots=2), "test", 1319), (MgsmTask(), "test", 2750), (MmluTask(shots=5), "test", 14042), (ArcTask(), "test", 1172), (TruthfulQaTask(), "test", 817), (BbhTask(), "test", 6511)):
         examples = task.examples(split)
         assert len(examples) == count == len({e.id for e in examples})
         for example in examples[:: max(1, count // 200)]:
@@ -77,3 +79,44 @@ def test_training_solutions_end_in_their_gold():
     rows = [json.loads(line) for line in (DATA / "evals/gsm8k/test.jsonl").read_text().splitlines()]
     for example, row in zip(task.examples("test"), rows, strict=True):
         assert told(task, example, row["answer"]).measures == {"correct": (1.0,), "strict": (1.0,)}
+
+
+@pytest.mark.parametrize(
+    ("text", "gold", "is_right"),
+    [
+        ("... So the answer is (B).", "(B)", True), ("So the answer is B", "(B)", True), ("The answer is (B) a red ball.", "(B)", True), ("So the answer is (A). No: the answer is (B).", "(B)", True),
+        ("so the answer is False.", "False", True), ("So the answer is -11.", "-11", True), ("So the answer is ) ] >.", ") ] >", True), ("So the answer is ) ]", ") ] >", False),
+        ("so the answer is abbe Arragon cast", "abbe arragon cast", True), ("Yes", "Yes", True), ("**Answer:** yes", "yes", True), ("So the answer is invalid.", "valid", False), ("No.", "Yes", False),
+    ],
+)  # fmt: skip
+def test_final_answers_of_bbh(text, gold, is_right):
+    assert (normalise(final_answer(text)) == normalise(gold)) is is_right
+
+
+def test_bbh_says_when_no_answer_is_named_and_reads_worked_examples():
+    assert final_answer("I thought about it for long and came to no conclusion that I would like to share.") == "" == final_answer("")
+    turns = worked("canary\n-----\nDo it.\n\nQ: one\ntwo\nA: three\n\nfour.\n\nQ: five\nA: six\n")
+    assert [t[1]["content"] for t in turns] == ["three\n\nfour.", "six"] and turns[0][0]["content"].startswith("one\ntwo")
+
+
+def test_gpqa_comes_from_the_users_own_file(tmp_path, monkeypatch):
+    import zipfile
+
+    text = "Question,Correct Answer,Incorrect Answer 1,Incorrect Answer 2,Incorrect Answer 3,High-level domain\nq,yes,a,b,c,Physics\nr,yes,a,b,c,Physics\n"
+    (tmp_path / "own.csv").write_text(text)
+    with zipfile.ZipFile(tmp_path / "own.zip", "w") as archive:
+        archive.writestr("data/gpqa_diamond.csv", text)
+    with pytest.raises(LimbeckError, match="file of your own"):
+        GpqaTask().examples("diamond")
+    for name in ("own.csv", "own.zip"):
+        monkeypatch.setenv("LIMBECK_GPQA", str(tmp_path / name))
+        examples = GpqaTask().examples("diamond")
+        assert len(examples) == 2 and all(f"{e.gold[0]}. yes" in e.prompt.text for e in examples)
+    with pytest.raises(LimbeckError, match=r"no gpqa_main\.csv"):
+        GpqaTask().examples("main")
+    (tmp_path / "own.csv").write_text("Question,Answer\nq,yes\n")
+    monkeypatch.setenv("LIMBECK_GPQA", str(tmp_path / "own.csv"))
+    with pytest.raises(LimbeckError, match="no column 'Correct Answer'"):
+        GpqaTask().examples("diamond")
+    assert sorted(tmp_path.iterdir()) == [tmp_path / "own.csv", tmp_path / "own.zip"]
+    assert shuffled("abcd", 3) == shuffled("abcd", 3) and len({tuple(shuffled("abcd", i)) for i in range(30)}) > 10

@@ -1,4 +1,4 @@
-"""Questions with a few choices, answered by a letter: MMLU and ARC-Challenge (Hendrycks et al., 2021; Clark et al., 2018).
+"""Questions with a few choices, answered by a letter: MMLU, ARC-Challenge, TruthfulQA, GPQA.
 
 Where an answerer can give likelihoods, the letters of Prompt.context["choices"] are ranked by them; else the letter is read from
 free text, and a text that names two or none is missing, not wrong.
@@ -9,7 +9,11 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
+import random
+import zipfile
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from limbeck.data.sources import get_source, read_source
@@ -19,7 +23,7 @@ from limbeck.tasks.extract import choice_letter
 from limbeck.tasks.text_task import TextTask
 
 SCORER_VERSION = 1
-LETTERS = "ABCDEFGHIJ"
+LETTERS = "ABCDEFGHIJKLMNOP"
 ASK = "{question}\n\n{choices}\n\nReply with the letter of the right choice and nothing else."
 
 
@@ -93,3 +97,68 @@ def _read_arc(split: str) -> list[tuple[str, str, list[str], str]]:
             raise LimbeckError(f"the key {row['answerKey']!r} is no label", f"arc/{split}.jsonl, line {number + 1}", "fetch the source again")
         found.append((str(row["id"]), row["question"], row["choices"]["text"], LETTERS[labels.index(row["answerKey"])]))
     return found
+
+
+class TruthfulQaTask(ChoiceTask):
+    """817 questions, one true answer (the best) among all false ones, in an order drawn for each question by its number.
+
+    Differs: the published MC1 order puts the true answer first; shown to a model that would give it away.
+    """
+
+    name = "truthfulqa"
+
+    def _load(self, split: str) -> list[Example]:
+        rows = list(csv.DictReader(io.StringIO(read_source("truthfulqa", "truthfulqa/TruthfulQA.csv").decode("utf-8"))))
+        return [self._row(number, row) for number, row in enumerate(rows)]
+
+    def _row(self, number: int, row: dict[str, str]) -> Example:
+        best = row["Best Answer"].strip()
+        false = [a for a in dict.fromkeys(part.strip() for part in row["Incorrect Answers"].split(";")) if a and a != best][: len(LETTERS) - 1]
+        choices = shuffled([best, *false], number)
+        return self._example(f"truthfulqa-{number}", row["Question"], choices, LETTERS[choices.index(best)], [], family=row["Category"])
+
+
+class GpqaTask(ChoiceTask):
+    """GPQA from the user's own CSV, or a zip that is read and never written unpacked: LIMBECK_GPQA, and LIMBECK_GPQA_PASSWORD."""
+
+    name = "gpqa"
+    known_splits = ("diamond", "main", "extended")
+
+    def _load(self, split: str) -> list[Example]:
+        content, where = _own_gpqa(split)
+        try:
+            rows = list(csv.DictReader(io.StringIO(content.decode("utf-8-sig"))))
+        except UnicodeDecodeError as problem:
+            raise LimbeckError("the file is not UTF-8", where, "name GPQA's CSV as it was published") from problem
+        needed = ("Question", "Correct Answer", "Incorrect Answer 1", "Incorrect Answer 2", "Incorrect Answer 3")
+        missing = [c for c in needed if not rows or c not in rows[0]]
+        if missing:
+            raise LimbeckError(f"there is no column {missing[0]!r}", where, f"columns needed: {', '.join(needed)}")
+        found = []
+        for number, row in enumerate(rows):
+            choices = shuffled([row[c].strip() for c in needed[1:]], number)
+            gold = LETTERS[choices.index(row["Correct Answer"].strip())]
+            found.append(self._example(f"gpqa-{split}-{number}", row["Question"], choices, gold, [], family=row.get("High-level domain", "")))
+        return found
+
+
+def shuffled(choices: Sequence[str], seed: int) -> list[str]:
+    """The choices in an order that is a pure function of the seed."""
+    return random.Random(seed).sample(list(choices), len(choices))
+
+
+def _own_gpqa(split: str) -> tuple[bytes, str]:
+    path = os.environ.get("LIMBECK_GPQA", "")
+    fix = "set LIMBECK_GPQA to your gpqa CSV or zip, and LIMBECK_GPQA_PASSWORD to the password of the zip"
+    if not path:
+        raise LimbeckError("GPQA is read from a file of your own", "LIMBECK_GPQA", fix)
+    try:
+        if not path.endswith(".zip"):
+            return Path(path).read_bytes(), path
+        with zipfile.ZipFile(path) as archive:
+            name = next((n for n in archive.namelist() if n.endswith(f"gpqa_{split}.csv")), None)
+            if name is None:
+                raise LimbeckError(f"the zip holds no gpqa_{split}.csv", path, fix)
+            return archive.read(name, pwd=os.environ.get("LIMBECK_GPQA_PASSWORD", "").encode() or None), f"{path}, {name}"
+    except (OSError, zipfile.BadZipFile, RuntimeError) as problem:
+        raise LimbeckError(f"GPQA cannot be read: {problem}", path, fix) from problem
