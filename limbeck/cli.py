@@ -247,8 +247,22 @@ def power(
 
 
 @app.command()
-def catalog(model: Annotated[str | None, typer.Argument(metavar="[MODEL]")] = None, as_json: Json = False) -> None:
+def catalog(
+    model: Annotated[str | None, typer.Argument(metavar="[MODEL]")] = None,
+    figure: Annotated[Path | None, typer.Option("--figure", metavar="FILE.svg", help="draw published scores of --benchmark against claimed sizes")] = None,
+    benchmark: Annotated[str, typer.Option("--benchmark", help="medec, MMLU, GPQA ...")] = "medec",
+    setting: Annotated[str | None, typer.Option("--setting", help="the setting of the published scores; the commonest unless said")] = None,
+    as_json: Json = False,
+) -> None:
     """What is claimed of models: sizes with their standing, prices, scores."""
+    if figure:
+        from limbeck.report.sizes import size_figure
+        from limbeck.run import write_atomically
+
+        drawn, shown = size_figure(benchmark, setting)
+        write_atomically(figure, drawn.encode())
+        sys.stdout.write(f"figure  {figure}  ({benchmark}: {shown})\n")
+        return
     from limbeck.catalog.showing import run_catalog
 
     run_catalog(model, as_json)

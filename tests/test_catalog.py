@@ -102,3 +102,19 @@ def test_the_command_prints_one_document_for_machines():
     assert json.loads(done.stdout) == json.loads(json.dumps(describe("gpt-4o-mini")))
     wide = subprocess.run([sys.executable, "-m", "limbeck", "catalog", "gpt-3.5-turbo"], capture_output=True, text=True, check=True).stdout
     assert "retracted" in wide and max(map(len, wide.splitlines())) <= 100
+
+
+def test_a_figure_draws_every_claim_by_its_standing(tmp_path):
+    from limbeck.report.sizes import scores_of, size_figure, size_points
+
+    scores, shown = scores_of("medec")
+    points = size_points(scores, load_claims())
+    turbo = [p for p in points if p["model"] == "ChatGPT"]
+    assert {p["standing"] for p in turbo} == {"claimed", "retracted"} and [p["B"] for p in turbo if p["standing"] == "retracted"] == [20]
+    assert any(p["standing"] == "official" for p in points) and "925" in shown
+    drawn, _ = size_figure("MMLU")
+    assert drawn.startswith("<svg") and "Llama" in drawn
+    with pytest.raises(LimbeckError, match="no published scores"):
+        size_figure("nothing")
+    with pytest.raises(LimbeckError, match="no scores with the setting"):
+        size_figure("MMLU", "7-shot")
