@@ -37,10 +37,14 @@ def examine(
     score_all = getattr(task, "score_all", None)
 
     def judge(place: int, answer: Answer) -> None:
+        nonlocal judging
         if score_all:  # judged together when all have come: a judge model is asked in batches
             answers[place] = answer
             return
-        keep(place, answer, task.score(examples[todo[place]], answer))
+        entered = time.process_time()
+        verdict = task.score(examples[todo[place]], answer)
+        judging += time.process_time() - entered
+        keep(place, answer, verdict)
 
     def keep(place: int, answer: Answer, verdict: Verdict) -> None:
         nonlocal judging
