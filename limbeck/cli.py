@@ -174,6 +174,7 @@ def evaluate(
     by: Annotated[str | None, typer.Option("--by", help="choices: letter, or likelihood where the model can give it")] = None,
     registry: Annotated[list[str] | None, typer.Option("--registry", help="openai-evals:NAME tasks: a checkout or registry folder; may be repeated")] = None,
     judge: Annotated[str | None, typer.Option("--judge", metavar="MODEL", help="openai-evals:NAME tasks that a model grades: which")] = None,
+    unsafe_local: Annotated[bool, typer.Option("--unsafe-local", help="tasks that run programs: without a sandbox, as you, on this machine")] = False,
     base_url: Annotated[str, typer.Option("--base-url", help="openai: models: the server; OPENAI_BASE_URL unless said")] = "",
     temperature: Annotated[float, typer.Option("--temperature", min=0, max=5, help="language models")] = 0.0,
     max_tokens: Annotated[int, typer.Option("--max-tokens", min=1, help="language models")] = 1024,
@@ -196,7 +197,7 @@ def evaluate(
             prompt = prompt_file.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as problem:
             raise LimbeckError(f"the prompt cannot be read: {problem}", str(prompt_file), "name a text file in UTF-8") from problem
-    evaluate_model(task, model, settings={"prompt": prompt, "shots": shots, "by": by, "registry": registry, "judge": judge}, split=split, limit=limit, k=k, out=out, as_json=as_json, quiet=quiet, asking=asking)
+    evaluate_model(task, model, settings={"prompt": prompt, "shots": shots, "by": by, "registry": registry, "judge": judge, "unsafe_local": unsafe_local or None}, split=split, limit=limit, k=k, out=out, as_json=as_json, quiet=quiet, asking=asking)
 
 
 @app.command()

@@ -22,6 +22,8 @@ def evaluate_model(
     if task.startswith("openai-evals:"):
         settings = {**settings, **_graders(model, settings.get("judge"), asking)}
     job = resolve.get_task(task, **settings)
+    if hasattr(job, "ready"):
+        job.ready()  # type: ignore[attr-defined]
     split = split or job.splits()[0]
     examples = job.examples(split, limit or None)
     if not examples:
@@ -35,9 +37,8 @@ def evaluate_model(
     if out:
         header = {"task": job.name, "version": job.version, "split": split, "answerer": answerer.name, "k": k, "settings": answerer.settings() if hasattr(answerer, "settings") else {}}
         log = TrialLog(out / f"{split}.jsonl", header)
-    spent = {"usd": 0.0}
     with Progress(quiet or as_json) as progress:
-        result = examine(job, answerer, examples, split=split, k=k, log=log, progress=lambda a, b: progress.tell("evaluate", {"answerer": model, "split": split, "done": a, "of": b, **spent}))
+        result = examine(job, answerer, examples, split=split, k=k, log=log, progress=lambda a, b, usd: progress.tell("evaluate", {"answerer": model, "split": split, "done": a, "of": b, "usd": usd}))
     if log and out:
         log.close()
         write_atomically(out / f"{split}.json", json.dumps(result, indent=1).encode())

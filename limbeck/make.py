@@ -212,7 +212,7 @@ def _examine(run: Run, recipe: Recipe, task: Any, dataset: Path, name: str, inpu
         answerer = maker()
         for split in recipe.evaluate.splits:
             examples = _examples(task, split, dataset, recipe.evaluate.limit)
-            result = examine(task, answerer, examples, split=split, k=recipe.evaluate.k, progress=lambda a, b, s=split: tell("evaluate", {"answerer": name, "split": s, "done": a, "of": b}))
+            result = examine(task, answerer, examples, split=split, k=recipe.evaluate.k, progress=lambda a, b, _, s=split: tell("evaluate", {"answerer": name, "split": s, "done": a, "of": b}))
             _show_tables(task, examples, result, recipe.report.examples)
             step.write_json(f"{split}.json", result)
         step.finish()

@@ -40,7 +40,7 @@ class Progress:
         elif event == "train" and "tokens_per_s" in facts:
             self._bar(f"train {facts['arm']}", facts["step"], facts["steps"], f"loss {facts['loss']:.3f}  {facts['tokens_per_s']:,.0f} tokens/s")
         elif event == "evaluate":
-            self._bar(f"{facts['answerer'][:24]} on {facts['split']}", facts["done"], facts["of"], "")
+            self._bar(f"{facts['answerer'][:24]} on {facts['split']}", facts["done"], facts["of"], f"{facts['usd']:.4f} USD" if facts.get("usd") else "")
 
     def _bar(self, name: str, done: int, total: int, note: str) -> None:
         if not self.console.is_terminal:

@@ -20,6 +20,7 @@ TASKS = {
     "cf": "limbeck.tasks.cf.task:CFTask", "medec": "limbeck.tasks.medec.task:MedecTask", "gsm8k": "limbeck.tasks.gsm8k:Gsm8kTask",
     "mgsm": "limbeck.tasks.gsm8k:MgsmTask", "mmlu": "limbeck.tasks.choices:MmluTask", "arc": "limbeck.tasks.choices:ArcTask", "ifeval": "limbeck.tasks.ifeval.task:IfevalTask",
     "truthfulqa": "limbeck.tasks.choices:TruthfulQaTask", "gpqa": "limbeck.tasks.choices:GpqaTask", "bbh": "limbeck.tasks.bbh:BbhTask", "nexus": "limbeck.tasks.nexus:NexusTask",
+    "humaneval": "limbeck.tasks.programs:HumanEvalTask", "mbpp": "limbeck.tasks.programs:MbppTask", "odex": "limbeck.tasks.programs:OdexTask",
 }  # fmt: skip
 OWN_MACHINE = {"localhost", "127.0.0.1", "::1", "0.0.0.0"}  # a server here sends no bill
 CODECS = {"cf": "limbeck.tasks.cf.codec:CFCodec"}

@@ -125,6 +125,7 @@ def _check(content: bytes, wanted: SourceFile, where: str) -> None:
 def _download(wanted: SourceFile) -> bytes:
     try:
         with urllib.request.urlopen(wanted.url, timeout=TIMEOUT_S) as response:
-            return response.read(LARGEST_BYTES)
+            content = response.read(LARGEST_BYTES)
+            return gzip.decompress(content) if wanted.url.endswith(".gz") and content[:2] == b"\x1f\x8b" else content
     except (urllib.error.URLError, OSError, ValueError) as problem:
         raise LimbeckError(f"{wanted.name} cannot be fetched: {problem}", wanted.url, "check the network, or set LIMBECK_DATA to a folder that holds it") from problem

@@ -13,13 +13,14 @@ from limbeck.errors import LimbeckError
 from limbeck.evaluate.clustered import mean_interval
 from limbeck.evaluate.diversity import distinct_ngrams, edit_distances
 from limbeck.evaluate.log import TrialLog, prompt_key
+from limbeck.evaluate.pass_at_k import mean_pass_at_k
 from limbeck.evaluate.statistics import wilson
 from limbeck.records import Answer, Example, Prompt, Score, Verdict
 from limbeck.task import Task
 
 BATCH = 64
 RANKS = (1, 3, 5)
-Progress = Callable[[int, int], None]
+Progress = Callable[[int, int, float], None]  # judged, of, USD spent
 
 
 def examine(
@@ -34,12 +35,18 @@ def examine(
     todo = [at for at in range(len(examples)) if at not in found]
     began, cpu, judging = time.perf_counter(), time.process_time(), 0.0
     answers: dict[int, Answer] = {}
-    score_all = getattr(task, "score_all", None)
+    score_all, together = getattr(task, "score_all", None), getattr(task, "judged_together", len(examples))
+    spent = 0.0
 
     def judge(place: int, answer: Answer) -> None:
-        nonlocal judging
-        if score_all:  # judged together when all have come: a judge model is asked in batches
+        nonlocal judging, spent
+        spent += answer.cost_usd or 0.0
+        if score_all:  # judged by the batch: a judge model and a sandbox take many at once
             answers[place] = answer
+            if len(answers) >= together:
+                judge_all()
+            elif progress:
+                progress(len(found) + len(answers), len(examples), spent)
             return
         entered = time.process_time()
         verdict = task.score(examples[todo[place]], answer)
@@ -55,21 +62,27 @@ def examine(
             log.append(trial)
         judging += time.process_time() - entered
         if progress:
-            progress(len(found), len(examples))
+            progress(len(found) + len(answers), len(examples), spent)
+
+    def judge_all() -> None:
+        nonlocal judging
+        places, entered = sorted(answers), time.process_time()
+        verdicts = score_all([examples[todo[p]] for p in places], [answers[p] for p in places]) if score_all else ()
+        judging += time.process_time() - entered
+        for place, verdict in zip(places, verdicts, strict=True):
+            keep(place, answers.pop(place), verdict)
 
     try:
         _ask([examples[at].prompt for at in todo], answerer, k, judge)
-        places = sorted(answers)
-        verdicts = score_all([examples[todo[p]] for p in places], [answers[p] for p in places]) if score_all else ()
-        for place, verdict in zip(places, verdicts, strict=True):
-            keep(place, answers[place], verdict)
+        judge_all()
     finally:
         if log:
             log.flush()
     cpu_end = time.process_time()
     trials = [found[at] for at in range(len(examples))]
     hook = getattr(task, "summarise", None)
-    scores = [*score(trials, k, measures_of(task)), *(hook(examples, trials) if hook else [])]
+    samples = k > 1 and getattr(answerer, "draws_samples", False)
+    scores = [*(score_samples if samples else score)(trials, k, measures_of(task)), *(hook(examples, trials) if hook else [])]
     costs = [t["cost_usd"] for t in trials if t.get("cost_usd") is not None]
     return {
         "answerer": answerer.name, "parameters": answerer.parameters, "task": task.name, "version": task.version, "split": split,
@@ -143,6 +156,26 @@ def score(trials: Sequence[dict[str, Any]], k: int, measures: Sequence[str] = ("
         shown = [v for t in judged for v in t["valid"]]
         out.append(_rate("valid", sum(shown), len(shown), missing))
     return out + (_diversity([t["candidates"][:5] for t in judged]) if k > 1 else [])
+
+
+def score_samples(trials: Sequence[dict[str, Any]], k: int, measures: Sequence[str]) -> list[Score]:
+    """Rates where k answers are draws of one model and no ranking: the mean over them, and unbiased pass@r of the first measure."""
+    judged = [t for t in trials if t["status"] == "scored"]
+    missing = len(trials) - len(judged)
+    out = [_mean(measure, [sum(t[measure]) / len(t[measure]) for t in judged], missing, judged) for measure in measures]
+    first = measures[0]
+    whole = [sum(t[first]) / len(t[first]) if t["status"] == "scored" else 0.0 for t in trials]
+    out.append(_mean(f"{first} (missing wrong)", whole, 0, trials))
+    for rank in sorted({r for r in (1, 2, 3, 5, 10, 25, 100) if r <= k} | {k}):
+        counts = [(len(t[first]), round(sum(t[first]))) for t in judged if len(t[first]) >= rank]
+        if counts and set(judged[0][first]) <= {0.0, 1.0}:
+            clusters = [t["cluster"] for t in judged if len(t[first]) >= rank] if all("cluster" in t for t in judged) else None
+            mean, low, high = mean_pass_at_k(counts, rank, clusters)
+            out.append(Score(name=f"pass@{rank}", value=mean, n=len(counts), low=low, high=high, missing=len(trials) - len(counts)))
+    if any("valid" in t for t in judged):
+        shown = [v for t in judged for v in t["valid"]]
+        out.append(_rate("valid", sum(shown), len(shown), missing))
+    return [*out, *_diversity([t["candidates"][:5] for t in judged])]
 
 
 def _mean(name: str, values: Sequence[float], missing: int, trials: Sequence[dict[str, Any]]) -> Score:

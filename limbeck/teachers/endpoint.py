@@ -45,6 +45,7 @@ class Endpoint:
     """Model `model` behind `base_url`. `price_usd` is (input, output) per million tokens, None where nobody knows."""
 
     parameters: int | None = None
+    draws_samples = True  # k answers are k draws, not a ranking
 
     def __init__(
         self, model: str, base_url: str, *, api_key: str = "", sampling: Sampling | None = None, concurrency: int = 32,

@@ -19,6 +19,8 @@ Done = Callable[[int, Answer], None]
 class LocalModel:
     """A causal language model from a folder (or a hub id), in bfloat16. Prompts of like length are answered together."""
 
+    draws_samples = True  # k answers are k draws, not a ranking
+
     def __init__(self, source: str, *, name: str = "", sampling: Sampling | None = None, batch: int = BATCH) -> None:
         try:
             from transformers import AutoModelForCausalLM, AutoTokenizer
