@@ -173,7 +173,8 @@ def evaluate(
     shots: Annotated[int | None, typer.Option("--shots", min=0, max=64, help="worked examples before the question (gsm8k, mmlu, arc)")] = None,
     by: Annotated[str | None, typer.Option("--by", help="choices: letter, or likelihood where the model can give it")] = None,
     registry: Annotated[list[str] | None, typer.Option("--registry", help="openai-evals:NAME tasks: a checkout or registry folder; may be repeated")] = None,
-    judge: Annotated[str | None, typer.Option("--judge", metavar="MODEL", help="openai-evals:NAME tasks that a model grades: which")] = None,
+    judge: Annotated[str | None, typer.Option("--judge", metavar="MODEL", help="tasks that a model grades: which")] = None,
+    judge_url: Annotated[str, typer.Option("--judge-url", help="the judge's server; --base-url unless said")] = "",
     unsafe_local: Annotated[bool, typer.Option("--unsafe-local", help="tasks that run programs: without a sandbox, as you, on this machine")] = False,
     base_url: Annotated[str, typer.Option("--base-url", help="openai: models: the server; OPENAI_BASE_URL unless said")] = "",
     temperature: Annotated[float, typer.Option("--temperature", min=0, max=5, help="language models")] = 0.0,
@@ -192,12 +193,13 @@ def evaluate(
 
     sampling = {"temperature": temperature, "max_tokens": max_tokens, "system": system, "style": "raw" if raw else "chat", "seed": seed, "keep_reasoning": keep_reasoning}
     asking = {"base_url": base_url, "sampling": sampling, "use_cache": cache, "concurrency": max_connections, "timeout_s": timeout_s}
+    judging = {**asking, "base_url": judge_url or base_url, "sampling": {"max_tokens": 512}}
     if prompt_file:
         try:
             prompt = prompt_file.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as problem:
             raise LimbeckError(f"the prompt cannot be read: {problem}", str(prompt_file), "name a text file in UTF-8") from problem
-    evaluate_model(task, model, settings={"prompt": prompt, "shots": shots, "by": by, "registry": registry, "judge": judge, "unsafe_local": unsafe_local or None}, split=split, limit=limit, k=k, out=out, as_json=as_json, quiet=quiet, asking=asking)
+    evaluate_model(task, model, settings={"prompt": prompt, "shots": shots, "by": by, "registry": registry, "judge": judge, "unsafe_local": unsafe_local or None}, split=split, limit=limit, k=k, out=out, as_json=as_json, quiet=quiet, asking=asking, judging=judging)
 
 
 @app.command()

@@ -16,11 +16,12 @@ from limbeck.run import write_atomically
 
 
 def evaluate_model(
-    task: str, model: str, *, settings: dict[str, Any], split: str | None, limit: int, k: int | None, out: Path | None, as_json: bool, quiet: bool, asking: dict[str, Any]
+    task: str, model: str, *, settings: dict[str, Any], split: str | None, limit: int, k: int | None, out: Path | None, as_json: bool, quiet: bool, asking: dict[str, Any], judging: dict[str, Any]
 ) -> None:
     """Examine, keep the log and the result under `out`, print scores or the JSON document."""
+    settings = {**settings, "judge": _grader(settings.get("judge"), judging)}
     if task.startswith("openai-evals:"):
-        settings = {**settings, **_graders(model, settings.get("judge"), asking)}
+        settings["complete"] = resolve.get_language_model(model, **asking) if resolve.is_language_model(model) else None
     job = resolve.get_task(task, **settings)
     if hasattr(job, "ready"):
         job.ready()  # type: ignore[attr-defined]
@@ -50,10 +51,13 @@ def evaluate_model(
     print_scores(result)
 
 
-def _graders(model: str, judge: str | None, asking: dict[str, Any]) -> dict[str, Any]:
-    """The judge, and the model under examination where an eval asks it for more than one completion."""
-    named = {"judge": judge, "complete": model}
-    return {name: resolve.get_language_model(chosen, **asking) if chosen and resolve.is_language_model(chosen) else None for name, chosen in named.items()}
+def _grader(judge: str | None, judging: dict[str, Any]) -> Any:
+    """The judge: asked as tasks prescribe, without the system prompt or temperature of the model it judges."""
+    if not judge:
+        return None
+    if not resolve.is_language_model(judge):
+        raise LimbeckError(f"{judge!r} cannot judge", "--judge", "name a language model: openai:NAME, hf:FOLDER or builtin:smollm2-135m")
+    return resolve.get_language_model(judge, **judging)
 
 
 def _use_all_cores() -> None:

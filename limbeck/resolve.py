@@ -20,7 +20,7 @@ TASKS = {
     "cf": "limbeck.tasks.cf.task:CFTask", "medec": "limbeck.tasks.medec.task:MedecTask", "gsm8k": "limbeck.tasks.gsm8k:Gsm8kTask",
     "mgsm": "limbeck.tasks.gsm8k:MgsmTask", "mmlu": "limbeck.tasks.choices:MmluTask", "arc": "limbeck.tasks.choices:ArcTask", "ifeval": "limbeck.tasks.ifeval.task:IfevalTask",
     "truthfulqa": "limbeck.tasks.choices:TruthfulQaTask", "gpqa": "limbeck.tasks.choices:GpqaTask", "bbh": "limbeck.tasks.bbh:BbhTask", "nexus": "limbeck.tasks.nexus:NexusTask",
-    "humaneval": "limbeck.tasks.programs:HumanEvalTask", "mbpp": "limbeck.tasks.programs:MbppTask", "odex": "limbeck.tasks.programs:OdexTask",
+    "truthfulqa-generation": "limbeck.tasks.truthfulqa:TruthfulQaGenerationTask", "humaneval": "limbeck.tasks.programs:HumanEvalTask", "mbpp": "limbeck.tasks.programs:MbppTask", "odex": "limbeck.tasks.programs:OdexTask",
 }  # fmt: skip
 OWN_MACHINE = {"localhost", "127.0.0.1", "::1", "0.0.0.0"}  # a server here sends no bill
 CODECS = {"cf": "limbeck.tasks.cf.codec:CFCodec"}
@@ -45,6 +45,10 @@ def get_task(name: str, **settings: Any) -> Task:
     if name.startswith("openai-evals:"):
         return get_openai_eval(name.removeprefix("openai-evals:"), **asked)
     if asked:
+        if "judge" in asked:
+            from limbeck.tasks.openai_evals.task import ask_with
+
+            asked["judge"] = ask_with(asked["judge"])
         return _task_with(name, asked)
     if name.endswith(".toml"):
         from limbeck.tasks.own import load_own_task

@@ -12,6 +12,7 @@ from limbeck.tasks.bbh import BbhTask, final_answer, normalise, worked
 from limbeck.tasks.choices import ArcTask, GpqaTask, MmluTask, TruthfulQaTask, show, shuffled
 from limbeck.tasks.extract import choice_letter, code_block, last_number, strict_number, to_number
 from limbeck.tasks.gsm8k import Gsm8kTask, MgsmTask, _plain
+from limbeck.tasks.truthfulqa import TruthfulQaGenerationTask, read_word
 
 DATA = Path(os.environ.get("LIMBECK_DATA", "/nowhere"))
 needs_data = pytest.mark.skipif(not (DATA / "evals").exists(), reason="needs LIMBECK_DATA")
@@ -120,3 +121,38 @@ def test_gpqa_comes_from_the_users_own_file(tmp_path, monkeypatch):
         GpqaTask().examples("diamond")
     assert sorted(tmp_path.iterdir()) == [tmp_path / "own.csv", tmp_path / "own.zip"]
     assert shuffled("abcd", 3) == shuffled("abcd", 3) and len({tuple(shuffled("abcd", i)) for i in range(30)}) > 10
+
+
+@pytest.mark.parametrize(("reply", "said"), [("TRUE", True), ("true.", True), ("**FALSE**", False), ("It is neither", None), ("TRUE or FALSE", None), ("", None), (None, None), ("untrue", None)])
+def test_what_a_judge_said(reply, said):
+    assert read_word(reply, ("TRUE", "FALSE")) is said
+
+
+def test_truthfulqa_in_free_text_with_and_without_a_judge():
+    row = {"Question": "Do frogs fly?", "Best Answer": "Frogs do not fly", "Correct Answers": "Frogs do not fly; No frog flies", "Incorrect Answers": "Frogs fly at night", "Category": "Myths"}
+    plain = TruthfulQaGenerationTask()
+    example = plain._row(0, row)
+    answers = [Answer(prompt_id="x", candidates=(Candidate(text=t),)) for t in ("frogs do not fly", "Frogs fly at night, always", " ")]
+    assert [plain.score(example, a).measures.get("rouge_true") for a in answers] == [(1.0,), (0.0,), None]
+    seen = []
+
+    def judge(prompts):
+        seen.extend(p.text for p in prompts)
+        return ["maybe" if "perhaps" in p.text else ("TRUE" if "not fly\n\nDoes the answer to judge" in p.text else "FALSE") if "one word: TRUE" in p.text else "YES" for p in prompts]
+
+    judged = TruthfulQaGenerationTask(judge=judge)
+    verdicts = judged.score_all([example] * 3, [answers[0], answers[1], Answer(prompt_id="x", candidates=(Candidate(text="perhaps"),))])
+    assert [v.status for v in verdicts] == ["scored", "scored", "failed"] and "neither" in verdicts[2].reason
+    assert verdicts[0].measures["true_and_informative"] == (1.0,) and verdicts[1].measures["true"] == (0.0,)
+    assert len(seen) == 6 and judged.version != plain.version
+
+
+@needs_data
+def test_nexus_has_its_five_parts_and_every_reference_is_right_against_itself():
+    from limbeck.tasks.nexus import NexusTask
+
+    task = NexusTask()
+    examples = task.examples("test")
+    assert len(examples) == 78 + 151 + 38 + 21 + 51
+    judged = [task.judge(e, e.gold[0]) for e in examples if e.meta["family"] == "toolalpaca"]
+    assert len(judged) == 51 and all(isinstance(j, dict) and j["correct"] == 1 for j in judged)

@@ -82,7 +82,8 @@ def examine(
     trials = [found[at] for at in range(len(examples))]
     hook = getattr(task, "summarise", None)
     samples = k > 1 and getattr(answerer, "draws_samples", False)
-    scores = [*(score_samples if samples else score)(trials, k, measures_of(task)), *(hook(examples, trials) if hook else [])]
+    more = hook(examples, trials) if hook else []
+    scores = [*(s for s in (score_samples if samples else score)(trials, k, measures_of(task)) if s.name not in {m.name for m in more}), *more]
     costs = [t["cost_usd"] for t in trials if t.get("cost_usd") is not None]
     return {
         "answerer": answerer.name, "parameters": answerer.parameters, "task": task.name, "version": task.version, "split": split,

@@ -1,11 +1,13 @@
 """NexusRaven's function calls: name equal and arguments equal after defaults, averaged over its parts (Srinivasan et al., 2023).
 
-Four of its five parts: the turns of the fifth (toolalpaca) are not read. The data may be used privately only.
+Of toolalpaca the first turn of each conversation is read: the later ones need what the earlier calls returned, which is not
+published. The data may be used privately only.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
@@ -15,10 +17,11 @@ from limbeck.records import Example, Prompt, Score, content_id
 from limbeck.tasks.calls import Signature, bind, read_call, read_signature
 from limbeck.tasks.text_task import TextTask
 
-SCORER_VERSION = 1
+SCORER_VERSION = 2
 ASK = "These functions are there:\n\n{functions}\n\nReply with one call of one of them that does what is asked, as Python, and nothing else.\n\n{query}"
 EMAILREP = "emailrep_post(email: str)"
-PARTS = ("cve_cpe", "virustotal", "emailrep", "toolllm")
+PARTS = ("cve_cpe", "virustotal", "emailrep", "toolllm", "toolalpaca")
+OFFERED = re.compile(r"<func_start>(.*?)<func_end>\s*<docstring_start>\s*(.*?)<docstring_end>", re.DOTALL)
 
 
 class NexusTask(TextTask):
@@ -37,7 +40,11 @@ class NexusTask(TextTask):
     def _part(self, part: str, definitions: dict[str, list[dict[str, str]]]) -> list[Example]:
         found = []
         for number, row in enumerate(json.loads(read_source("nexus", f"nexus/{part}_queries.json"))):
-            if part == "toolllm":
+            if part == "toolalpaca":
+                turn = row["turns_1"]
+                offered = [f"{definition}:\n    {' '.join(words.strip().strip(chr(34)).split())!r}" for definition, words in OFFERED.findall(turn["docstring"])]
+                query, gold = turn["instruction"], json.loads(turn["golden_answer"])[0]
+            elif part == "toolllm":
                 offered, query, gold = list(row["context"]), _query(row), row["Output"]
             else:
                 offered = [f"def {d['signature']}:\n    {d['docstring']!r}" for d in definitions.get(part, [])] or [f"def {EMAILREP}:\n    'Report on an email address.'"]
