@@ -131,9 +131,24 @@ def train(recipe: Annotated[str, typer.Argument(metavar="RUN_OR_RECIPE")], out: 
 
 
 @app.command()
-def report(recipe: Annotated[str, typer.Argument(metavar="RUN_OR_RECIPE")], out: Out = None, set_: Setting = None, quiet: Quiet = False) -> None:
-    """A finished run's page written anew from what it measured; any other run or recipe is made to its end first."""
-    run = Path(recipe)
+def report(
+    sources: Annotated[list[str], typer.Argument(metavar="RUN_OR_RECIPE | RESULT.json...")], out: Out = None, set_: Setting = None, quiet: Quiet = False,
+    figure: Annotated[Path | None, typer.Option("--figure", metavar="FILE.svg", help="of results: one picture instead of the page")] = None,
+    kind: Annotated[str, typer.Option("--kind", help="which: scores, families, reliability, sizes, prices")] = "scores",
+    benchmark: Annotated[str | None, typer.Option("--benchmark", help="sizes, prices: the published benchmark; the task's own unless said")] = None,
+    setting: Annotated[str | None, typer.Option("--setting", help="sizes, prices: the setting of the published scores")] = None,
+) -> None:  # fmt: skip
+    """A run's page, written anew from what it measured (unfinished runs and recipes are made first); or the page of examinations."""
+    if sources[0].endswith(".json"):
+        from limbeck.examining import report_results
+
+        report_results([Path(s) for s in sources], out, figure, kind, benchmark, setting)
+        return
+    if len(sources) > 1:
+        raise LimbeckError("one run or recipe at a time", " ".join(sources), "name one; results (RESULT.json) may be several")
+    if figure:
+        raise LimbeckError("a figure is drawn of results", sources[0], "name SPLIT.json files, as `limbeck evaluate --out` or a run's evaluate/ have them")
+    recipe, run = sources[0], Path(sources[0])
     if out is None and not set_ and (run / "results.json").exists():
         from limbeck.recipe.load import load_recipe
         from limbeck.report.page import write_report

@@ -46,6 +46,8 @@ def evaluate_model(
     if as_json:
         sys.stdout.write(json.dumps(result) + "\n")
         return
+    if out:
+        sys.stdout.write(f"result  {out / f'{split}.json'}  (its page: limbeck report {out / f'{split}.json'})\n")
     from limbeck.report.printing import print_scores
 
     print_scores(result)
@@ -67,3 +69,19 @@ def _use_all_cores() -> None:
     import torch
 
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS") or resolve.count_cores()))
+
+
+def report_results(paths: list[Path], out: Path | None, figure: Path | None, kind: str, benchmark: str | None, setting: str | None) -> None:
+    """The page of results of one task and split, the first compared with the others; or one figure of them."""
+    from limbeck.evaluate.compare import compare
+    from limbeck.report.examined import read_result, write_examined
+    from limbeck.report.examined_figures import draw
+
+    results = [read_result(path) for path in paths]
+    comparisons = [compare(results[0], other) for other in results[1:]]
+    if figure:
+        write_atomically(figure, draw(kind, results, benchmark, setting).encode())
+        sys.stdout.write(f"figure  {figure}\n")
+        return
+    page = write_examined(results, comparisons, (out or paths[0].parent) / f"{results[0]['split']}.html")
+    sys.stdout.write(f"report  {page}\n")

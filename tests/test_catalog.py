@@ -65,8 +65,11 @@ def test_the_width_of_a_head_is_seen_in_its_logits():
 
 def test_estimates_are_ranges_with_their_errors():
     found = {e.method: e for e in estimate(find_claims("gpt-4o-mini"))}
-    assert set(found) == {"price law", "knowledge probe"}
-    assert all(e.low_B < e.value_B < e.high_B and "90 %" in e.error for e in found.values())
+    assert set(found) == {"price law", "price ratio", "knowledge probe", "combined"}
+    both = found["combined"]
+    assert min(found["price law"].value_B, found["knowledge probe"].value_B) <= both.value_B <= max(found["price law"].value_B, found["knowledge probe"].value_B)
+    assert both.low_B < both.value_B < both.high_B and "not tested" in both.error
+    assert all(e.low_B < e.value_B < e.high_B and "90 %" in e.error for e in found.values() if e is not both)
 
 
 def test_scores_compare_only_within_a_setting():

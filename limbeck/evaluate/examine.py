@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -134,10 +135,23 @@ def _trial(example: Example, answer: Answer, verdict: Verdict) -> dict[str, Any]
         trial["cluster"] = example.meta["cluster"]
     if answer.cost_usd is not None:
         trial["cost_usd"] = answer.cost_usd
+    confidence = confidence_of(answer)
+    if confidence is not None:
+        trial["confidence"] = round(confidence, 6)
     if answer.meta:
         trial["answer_meta"] = dict(answer.meta)
     trace = answer.candidates[0].meta.get("trace") if answer.candidates else None
     return trial | {name: list(values) for name, values in verdict.measures.items()} | ({"trace": trace} if trace else {})
+
+
+def confidence_of(answer: Answer) -> float | None:
+    """The probability an answerer gives its first answer: among the choices it ranked, or that of the whole answer it wrote."""
+    if not answer.candidates:
+        return None
+    first = answer.candidates[0]
+    if "probability" in first.meta:
+        return float(first.meta["probability"])
+    return math.exp(first.score) if first.score < 0 else None
 
 
 def score(trials: Sequence[dict[str, Any]], k: int, measures: Sequence[str] = ("execution", "exact")) -> list[Score]:

@@ -55,11 +55,20 @@ def size_points(scores: Sequence[tuple[str, str, float]], claims: Sequence[Claim
     return points
 
 
+def official_frontier(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """The points that no smaller (cheaper) one equals, from left to right."""
+    out: list[tuple[float, float]] = []
+    for at, score in sorted(points, key=lambda p: (p[0], -p[1])):
+        if not out or score > out[-1][1]:
+            out.append((at, score))
+    return out
+
+
 def size_figure(benchmark: str, setting: str | None = None, ours: Sequence[dict[str, Any]] = ()) -> tuple[str, str]:
     """The SVG and the setting it shows. `ours`: dicts with model, B, score, low, high (in %)."""
     scores, shown = scores_of(benchmark, setting)
     points = size_points(scores, load_claims())
-    x = altair.X("B:Q", title="billions of parameters, as claimed (log; unknown at the right edge)", scale=altair.Scale(type="log", domain=[1, 60_000], nice=False), axis=altair.Axis(format="~g", grid=False))
+    x = altair.X("B:Q", title="billions of parameters, as claimed (log; unknown at the right edge)", scale=altair.Scale(type="log", domain=[min([1.0, *(0.5 * o["B"] for o in ours)]), 60_000], nice=False), axis=altair.Axis(format="~g", grid=False))
     y = altair.Y("score:Q", title=f"{benchmark}, %", scale=altair.Scale(zero=False))
     base = altair.Chart(altair.Data(values=points)).encode(x=x, y=y)
     shapes = altair.Shape("standing:N", title=None, scale=altair.Scale(domain=["official", "claimed", "retracted", "no size claimed here"], range=["circle", "circle", "cross", "triangle-right"]))
@@ -68,8 +77,12 @@ def size_figure(benchmark: str, setting: str | None = None, ours: Sequence[dict[
     marks = base.mark_point(size=80, stroke=COLOURS[0], strokeWidth=1.5).encode(shape=shapes, fill=fills)
     first = [next(p for p in points if p["model"] == label) for label in dict.fromkeys(p["model"] for p in points)]
     names = altair.Chart(altair.Data(values=first)).mark_text(dx=8, dy=-7, align="left", fontSize=9, color=INK).encode(x=x, y=y, text="model:N")
-    layers = joined + marks + names
+    known = [(p["B"], p["score"]) for p in points if p["standing"] == "official"]
+    known += [(p["B"], p["score"]) for p in ours]
+    edge = altair.Chart(altair.Data(values=[{"B": a, "score": b} for a, b in official_frontier(known)])).mark_line(interpolate="step-after", color=INK, strokeWidth=1).encode(x=x, y=y)
+    layers = edge + joined + marks + names
     if ours:
         own = altair.Chart(altair.Data(values=list(ours))).encode(x=x)
         layers = layers + own.mark_rule(color=COLOURS[1]).encode(y="low:Q", y2="high:Q") + own.mark_square(size=90, color=COLOURS[1], opacity=1).encode(y=y)
+        layers = layers + own.mark_text(dx=8, dy=-7, align="left", fontSize=9, color=COLOURS[1]).encode(y=y, text="model:N")
     return to_svg(layers.properties(width=620, height=360, title=altair.Title(f"{benchmark}: {shown}", color=INK, fontSize=12, anchor="start"))), shown

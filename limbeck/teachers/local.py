@@ -106,7 +106,8 @@ class LocalModel:
             total = float(logp_LV.gather(1, torch.tensor(tail)[:, None]).sum())
             scored.append((total if math.isfinite(total) else -1e9, str(choice)))
         scored.sort(key=lambda pair: -pair[0])
-        candidates = tuple(Candidate(text=c, score=s, meta={"logp_per_byte": s / max(1, len(c.encode()))}) for s, c in scored[:k])
+        top, whole = scored[0][0], sum(math.exp(s - scored[0][0]) for s, _ in scored)
+        candidates = tuple(Candidate(text=c, score=s, meta={"logp_per_byte": s / max(1, len(c.encode())), "probability": math.exp(s - top) / whole}) for s, c in scored[:k])
         return Answer(prompt_id=prompt.id, candidates=candidates, meta={"by": "likelihood"})
 
 
