@@ -201,6 +201,7 @@ def evaluate(
     max_connections: Annotated[int, typer.Option("--max-connections", min=1, max=4096)] = 32,
     timeout_s: Annotated[float, typer.Option("--timeout", min=0.1, help="seconds for one request")] = 120.0,
     cache: Annotated[bool, typer.Option("--cache/--no-cache", help="reuse answers given before to the same request")] = True,
+    log_format: Annotated[str, typer.Option("--log-format", help="with --out: limbeck, or inspect (a log for `inspect view` too)")] = "limbeck",
     out: Out = None, as_json: Json = False, quiet: Quiet = False,
 ) -> None:  # fmt: skip
     """Examine any model on a task."""
@@ -208,13 +209,15 @@ def evaluate(
 
     sampling = {"temperature": temperature, "max_tokens": max_tokens, "system": system, "style": "raw" if raw else "chat", "seed": seed, "keep_reasoning": keep_reasoning}
     asking = {"base_url": base_url, "sampling": sampling, "use_cache": cache, "concurrency": max_connections, "timeout_s": timeout_s}
+    if log_format not in ("limbeck", "inspect") or (log_format == "inspect" and not out):
+        raise LimbeckError(f"a log cannot be written as {log_format!r}" if out else "a log needs a folder", "--log-format", "limbeck or inspect, with --out DIR")
     judging = {**asking, "base_url": judge_url or base_url, "sampling": {"max_tokens": 512}}
     if prompt_file:
         try:
             prompt = prompt_file.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as problem:
             raise LimbeckError(f"the prompt cannot be read: {problem}", str(prompt_file), "name a text file in UTF-8") from problem
-    evaluate_model(task, model, settings={"prompt": prompt, "shots": shots, "by": by, "registry": registry, "judge": judge, "unsafe_local": unsafe_local or None}, split=split, limit=limit, k=k, out=out, as_json=as_json, quiet=quiet, asking=asking, judging=judging)
+    evaluate_model(task, model, settings={"prompt": prompt, "shots": shots, "by": by, "registry": registry, "judge": judge, "unsafe_local": unsafe_local or None}, split=split, limit=limit, k=k, out=out, as_json=as_json, quiet=quiet, asking=asking, judging=judging, log_format=log_format)
 
 
 @app.command()

@@ -16,7 +16,7 @@ from limbeck.run import write_atomically
 
 
 def evaluate_model(
-    task: str, model: str, *, settings: dict[str, Any], split: str | None, limit: int, k: int | None, out: Path | None, as_json: bool, quiet: bool, asking: dict[str, Any], judging: dict[str, Any]
+    task: str, model: str, *, settings: dict[str, Any], split: str | None, limit: int, k: int | None, out: Path | None, as_json: bool, quiet: bool, asking: dict[str, Any], judging: dict[str, Any], log_format: str = "limbeck",
 ) -> None:
     """Examine, keep the log and the result under `out`, print scores or the JSON document."""
     settings = {**settings, "judge": _grader(settings.get("judge"), judging)}
@@ -43,6 +43,10 @@ def evaluate_model(
     if log and out:
         log.close()
         write_atomically(out / f"{split}.json", json.dumps(result, indent=1).encode())
+        if log_format == "inspect":
+            from limbeck.evaluate.inspect_log import inspect_log
+
+            write_atomically(out / f"{split}.inspect.json", json.dumps(inspect_log(result)).encode())
     if as_json:
         sys.stdout.write(json.dumps(result) + "\n")
         return

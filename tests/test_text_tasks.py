@@ -38,9 +38,9 @@ def test_strict_and_single_numbers():
     ("text", "letter"),
     [
         ("B", "B"), ("B.", "B"), ("(B)", "B"), ("B) Rome", "B"), ("**B**", "B"), ("Answer: B", "B"), ("The answer is B.", "B"), ("the answer is (B) Rome", "B"), ("**Answer:** B", "B"),
-        ("\\boxed{B}", "B"), ("$\\boxed{\\text{B}}$", "B"), ("Ｂ", "B"), ("答案：B", "B"), ("Respuesta: C", "C"), ("I think about A cat.\nAnswer: D", "D"), ("Long talk.\nC", "C"),
+        ("\\boxed{B}", "B"), ("$\\boxed{\\text{B}}$", "B"), ("Ｂ", "B"), ("答案：B", "B"), ("ANSWER: $ B $", "B"), ("answer: b", "B"), ("ANSWER: A\nNo.\nANSWER: B", "B"), ("ANSWER: A, B", "several letters: A, B"), ("Answer: A or B", "several letters: A, B"), ("Answer: A and B", "several letters: A, B"), ("Answer: (A), (B)", "several letters: A, B"), ("Answer: A\nAnswer: B, really", "B"), ("ANSWER: B and more", "B"), ("answer: a cat", "no letter in the answer"), ("Answer: B or Answer: A", "several letters: A, B"), ("Respuesta: C", "C"), ("I think about A cat.\nAnswer: D", "D"), ("Long talk.\nC", "C"),
         ("A is wrong, so the answer is C", "C"), ("It must be (C), as said.", "C"),
-        ("Answer: A\nAnswer: B", "several letters: A, B"), ("(A) or (B)", "several letters: A, B"), ("A or B", "no letter in the answer"), ("", "no letter in the answer"),
+        ("Answer: A\nAnswer: B", "B"), ("(A) or (B)", "several letters: A, B"), ("A or B", "no letter in the answer"), ("", "no letter in the answer"),
         ("Apples are red", "no letter in the answer"), ("Answer: Everything", "no letter in the answer"), ("E", "no letter in the answer"), ("I do not know", "no letter in the answer"),
     ],
 )  # fmt: skip

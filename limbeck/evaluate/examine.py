@@ -20,6 +20,7 @@ from limbeck.records import Answer, Example, Prompt, Score, Verdict
 from limbeck.task import Task
 
 BATCH = 64
+SCHEMA = 1  # of a result: docs/result.schema.json
 RANKS = (1, 3, 5)
 Progress = Callable[[int, int, float], None]  # judged, of, USD spent
 
@@ -87,7 +88,7 @@ def examine(
     scores = [*(s for s in (score_samples if samples else score)(trials, k, measures_of(task)) if s.name not in {m.name for m in more}), *more]
     costs = [t["cost_usd"] for t in trials if t.get("cost_usd") is not None]
     return {
-        "answerer": answerer.name, "parameters": answerer.parameters, "task": task.name, "version": task.version, "split": split,
+        "schema": SCHEMA, "answerer": answerer.name, "parameters": answerer.parameters, "task": task.name, "version": task.version, "split": split,
         "settings": answerer.settings() if hasattr(answerer, "settings") else {}, "main": measures_of(task)[0],  # type: ignore[attr-defined]
         "task_settings": getattr(task, "settings", {}), "floors": _floors(task, examples),
         "k": k, "n": len(trials), "asked": len(todo), "statuses": dict(Counter(t["status"] for t in trials)),

@@ -22,7 +22,7 @@ from limbeck.records import Example, Prompt, content_id
 from limbeck.tasks.extract import choice_letter
 from limbeck.tasks.text_task import TextTask
 
-SCORER_VERSION = 1
+SCORER_VERSION = 2
 LETTERS = "ABCDEFGHIJKLMNOP"
 ASK = "{question}\n\n{choices}\n\nReply with the letter of the right choice and nothing else."
 

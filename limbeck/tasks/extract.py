@@ -47,11 +47,19 @@ def _ascii_digits(text: str) -> str:
 
 
 def choice_letter(text: str, letters: str = "ABCD") -> str | tuple[str, str]:
-    """The one letter chosen, or ("", reason). Explicit forms ("Answer: B", "the answer is (B)", \\boxed{B}) go before "B) ..." and a bare "B"."""
+    """The one letter chosen, or ("", reason). Explicit forms ("Answer: B", "the answer is (B)", \\boxed{B}) go before "B) ..." and a bare "B".
+
+    Where explicit forms differ, one that stands on the last line is the answer: what came before was thought over. "Answer: B, C" is two.
+    """
     text = unicodedata.normalize("NFKC", text).replace("**", "").replace("__", "").strip()
     one = f"[{letters}]"
-    explicit = re.findall(rf"(?i:answer|option|choice|respuesta|réponse|antwort|答案)(?i:\s*is|\s*:|\s*=|\s)*\s*[(\[\"'$]*(?:\\(?:text|boxed|mathrm)\{{)*({one})(?![A-Za-z'])", text)
-    explicit += re.findall(rf"\\boxed\{{\(?(?:\\text\{{)?\(?({one})\)?\}}", text)
+    said = r"(?i:answer|option|choice|respuesta|réponse|antwort|答案)(?i:\s*is|\s*:|\s*=|\s)*\s*[(\[\"'$ ]*(?:\\(?:text|boxed|mathrm)\{)*"
+    marks = [*re.finditer(rf"{said}({one})(?![A-Za-z'])((?:\s*[)\]]?\s*(?:,|/|&|and|or)\s*[(\[]?{one}(?![A-Za-z'])[)\]]?)*)", text), *re.finditer(rf"\\boxed\{{\(?(?:\\text\{{)?\(?({one})\)?\}}()", text)]
+    marks += re.finditer(rf"(?im)^answer\s*:\s*([{letters.lower()}])\s*\.?\s*$()", text)
+    marks.sort(key=lambda m: m.start())
+    explicit = [letter for m in marks for letter in (m[1].upper(), *re.findall(one, m[2]))]
+    if len(set(explicit)) > 1 and not marks[-1][2] and "\n" not in text[marks[-1].start() :] and text[: marks[-1].start()].endswith("\n"):
+        return explicit[-1]
     for found in (explicit, re.findall(rf"^({one})(?:[)\].:]|\s*$)", text), re.findall(rf"(?m)^[(\[]?({one})[)\].]?\s*$", text), re.findall(rf"\(({one})\)", text)):
         distinct = sorted(set(found))
         if len(distinct) == 1:

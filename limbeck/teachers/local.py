@@ -110,6 +110,44 @@ class LocalModel:
         candidates = tuple(Candidate(text=c, score=s, meta={"logp_per_byte": s / max(1, len(c.encode())), "probability": math.exp(s - top) / whole}) for s, c in scored[:k])
         return Answer(prompt_id=prompt.id, candidates=candidates, meta={"by": "likelihood"})
 
+    def loglikelihood(self, context: str, continuation: str) -> tuple[float, bool]:
+        """Log-probability in nats of a continuation after a context, both as they stand, and whether greedy decoding gives it.
+
+        They are tokenised together and parted where the context's own tokens end, as lm-evaluation-harness does; an empty
+        context is the end-of-text token. Contexts too long lose their beginning.
+        """
+        stripped = context.rstrip()
+        context, continuation = (stripped, context[len(stripped) :] + continuation) if stripped else ("", continuation)
+        start = self._tokenizer(context)["input_ids"] if context else [self._first()]
+        whole = self._tokenizer(context + continuation)["input_ids"] if context else [*start, *self._tokenizer(continuation)["input_ids"]]
+        return self._logp_of(whole, len(whole) - len(start))
+
+    def loglikelihood_rolling(self, text: str) -> float:
+        """Log-probability in nats of a whole text, window by window; each token is predicted once."""
+        ids, total, window = self._tokenizer(text)["input_ids"], 0.0, self._longest - 1
+        before = self._first()
+        for start in range(0, len(ids), window):
+            part = ids[start : start + window]
+            total += self._logp_of([before, *part], len(part))[0]
+            before = part[-1]
+        return total
+
+    def _first(self) -> int:
+        found = self._tokenizer.bos_token_id if self._tokenizer.bos_token_id is not None else self._tokenizer.eos_token_id
+        return int(found if found is not None else 0)
+
+    def _logp_of(self, ids: list[int], last: int) -> tuple[float, bool]:
+        """Of the `last` tokens."""
+        import torch
+
+        if last <= 0:
+            return 0.0, True
+        kept = torch.tensor([ids[-(self._longest + 1) :]])
+        with torch.inference_mode():
+            logp_LV = self._model(kept[:, :-1]).logits[0, -last:].float().log_softmax(-1)
+        said = kept[0, -last:]
+        return float(logp_LV.gather(1, said[:, None]).sum()), bool((logp_LV.argmax(-1) == said).all())
+
 
 def _refuse_pickles(source: str) -> None:
     """A folder whose weights are pickles only is refused: loading one can run anything."""
