@@ -71,12 +71,12 @@ def get_openai_eval(name: str, registry: Sequence[str] = (), judge: Any = None, 
 
 def _task_with(name: str, asked: dict[str, Any]) -> Task:
     if name not in TASKS:
-        raise LimbeckError(f"task {name!r} has no settings", ", ".join(f"--{key}" for key in asked), f"tasks of ours: {', '.join(TASKS)}")
+        raise LimbeckError(f"task {name!r} has no settings", ", ".join(f"--{key.replace(chr(95), chr(45))}" for key in asked), f"tasks of ours: {', '.join(TASKS)}")
     maker = _load(TASKS[name])
     known = list(inspect.signature(maker).parameters)
     wrong = next((key for key in asked if key not in known), None)
     if wrong:
-        raise LimbeckError(f"task {name!r} has no setting {wrong!r}", f"--{wrong}", f"it has: {', '.join(known) or 'none'}")
+        raise LimbeckError(f"task {name!r} has no setting {wrong!r}", f"--{wrong.replace(chr(95), chr(45))}", f"it has: {', '.join(known) or 'none'}")
     return maker(**asked)
 
 
