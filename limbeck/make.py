@@ -96,7 +96,8 @@ def _ready(step: Step, tell: Tell) -> bool:
 def forbidden_texts(task: Any, recipe: Recipe) -> list[str]:
     """Every text that must not be trained on: all examined splits but the generated one, and people's sets always."""
     out: list[str] = []
-    for split in dict.fromkeys(("people-dev", "people-test", *recipe.evaluate.splits)):
+    always = getattr(task, "never_trained_on", ())
+    for split in dict.fromkeys((*always, *recipe.evaluate.splits)):
         if split != "generated":
             out += [e.prompt.text for e in task.examples(split)]
     return out
@@ -195,7 +196,7 @@ def _evaluate(run: Run, recipe: Recipe, task: Any, dataset: Path, tell: Tell) ->
         path = run.path / "train" / arm.folder
         makers[arm.folder] = (hash_file(path / "expert" / "model.safetensors"), lambda path=path, arm=arm: resolve.get_expert(str(path / "expert"), task, name=arm.folder))
     for name in recipe.evaluate.baselines:
-        makers[name] = (hash_file(dataset / "data.jsonl.gz"), lambda name=name: resolve.get_baseline(name, seen or seen.extend(_trained_on(dataset)) or seen))
+        makers[name] = (hash_file(dataset / "data.jsonl.gz"), lambda name=name: resolve.get_baseline(name, task, seen or seen.extend(_trained_on(dataset)) or seen))
     for name, (identity, maker) in makers.items():
         inputs = {"answerer": identity, "task": [task.name, task.version], "dataset": hash_file(dataset / "held_out.jsonl.gz")}
         found[name] = _examine(run, recipe, task, dataset, name, inputs, maker, tell)

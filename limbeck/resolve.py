@@ -23,8 +23,11 @@ TASKS = {
     "truthfulqa-generation": "limbeck.tasks.truthfulqa:TruthfulQaGenerationTask", "humaneval": "limbeck.tasks.programs:HumanEvalTask", "mbpp": "limbeck.tasks.programs:MbppTask", "odex": "limbeck.tasks.programs:OdexTask",
 }  # fmt: skip
 OWN_MACHINE = {"localhost", "127.0.0.1", "::1", "0.0.0.0"}  # a server here sends no bill
-CODECS = {"cf": "limbeck.tasks.cf.codec:CFCodec"}
-BASELINES = {"nearest": "limbeck.tasks.cf.baselines:NearestNeighbour", "majority": "limbeck.tasks.cf.baselines:Majority"}
+CODECS = {"cf": "limbeck.tasks.cf.codec:CFCodec", "bash": "limbeck.tasks.bash.codec:BashCodec"}
+BASELINES = {  # by task
+    "cf": {"nearest": "limbeck.tasks.cf.baselines:NearestNeighbour", "majority": "limbeck.tasks.cf.baselines:Majority"},
+    "bash": {"nearest": "limbeck.tasks.bash.baselines:NearestCommand"},
+}
 BUILTINS = {"cf": "cf"}  # name: the task it serves; weights in limbeck/experts/NAME
 # Nats a candidate loses for marking nothing or everything: demoted, not forbidden (3 helped in a trial, refusing did not).
 DEMOTED = 3.0
@@ -135,19 +138,21 @@ def get_expert(model: str, task: Task, name: str | None = None) -> Any:
     return load_expert(expert_folder(model), get_codec(task.name), name=name or model, adjust=get_adjust(task))
 
 
-def get_baseline(name: str, examples: Sequence[Example]) -> Any:
-    """A baseline that has seen these examples."""
-    if name not in BASELINES:
-        raise _unknown("baseline", name, BASELINES)
-    return _load(BASELINES[name]).from_examples(examples)
+def get_baseline(name: str, task: Task, examples: Sequence[Example]) -> Any:
+    """A task's baseline that has seen these examples."""
+    known = BASELINES.get(task.name, {})
+    if name not in known:
+        raise _unknown(f"baseline of task {task.name!r}", name, known or ("none",))
+    return _load(known[name]).from_examples(examples)
 
 
 def get_answerer(model: str, task: Task, **asking: Any) -> Any:
-    """Any MODEL; `asking` is what an endpoint takes. A baseline asked for by itself learns from 20,000 generated examples."""
+    """Any MODEL; `asking` is what an endpoint takes. A baseline asked for by itself learns from the task's training split, or from 20,000 generated examples."""
     if is_language_model(model):
         return get_language_model(model, **asking)
     if model.startswith("baseline:"):
-        return get_baseline(model.removeprefix("baseline:"), list(task.generate(1, 20_000)))
+        learnt = task.examples("train") if "train" in task.splits() else list(task.generate(1, 20_000))
+        return get_baseline(model.removeprefix("baseline:"), task, learnt)
     if model.startswith("panel:"):
         raise LimbeckError("panels cannot be asked yet", model, "use openai:NAME, hf:FOLDER, builtin:NAME, baseline:NAME, or the path of a run or expert")
     return get_expert(model, task)

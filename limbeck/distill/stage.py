@@ -34,7 +34,7 @@ def distill(
     overlap = Overlap(forbidden, section.ngram)
     dev = _apart(task, codec, step, "dev", section.dev, overlap, set())
     held_out = _apart(task, codec, step, "examination", section.held_out, overlap, {_key(e) for e in dev})
-    seen = {_key(e) for e in dev + held_out}
+    seen = {_key(e, task) for e in dev + held_out}
     kept: list[dict[str, Any]] = []
     soft: list[dict[str, Any]] = []
     refused: list[dict[str, str]] = []
@@ -64,14 +64,17 @@ def distill(
     return step.path
 
 
-def _key(example: Example) -> str:
-    return normalise(example.prompt.text) + "|" + "|".join(example.prompt.context.get("table", {}).get("headers", ()))
+def _key(example: Example, task: Task | None = None) -> str:
+    """Equal keys, one record. Where people gave several answers to one request (`task.many_answers`), each is a record."""
+    answer = f"|{example.gold[0]}" if example.gold and getattr(task, "many_answers", False) else ""
+    return normalise(example.prompt.text) + "|" + "|".join(example.prompt.context.get("table", {}).get("headers", ())) + answer
 
 
 def _apart(task: Task, codec: Codec, step: Step, purpose: str, count: int, overlap: Overlap, seen: set[str]) -> list[Example]:
-    """Generated examples with the task's own gold, from the seed of this purpose; never trained on."""
+    """Examples with gold, never trained on: generated from the seed of this purpose, or those a task of people's data keeps apart for it."""
     found: list[Example] = []
-    for example in task.generate(step.seed(purpose), count * 2):
+    apart = getattr(task, "apart", None)
+    for example in apart(purpose) if apart else task.generate(step.seed(purpose), count * 2):
         fresh = _key(example) not in seen and not overlap.hits(example.prompt.text)
         if fresh and codec.encode_answer(example.prompt, example.gold[0]) is not None:
             found.append(example)
@@ -125,7 +128,7 @@ def _records(task: Task, codec: Codec, chunk: Sequence[Example], pairs: Any) -> 
         answered = [([(c.text, round(c.score, 4)) for c in a.candidates], soft, a.status) for a, soft in pairs]
     records = []
     for example, (candidates, soft, status) in zip(chunk, answered, strict=True):
-        record: dict[str, Any] = {"id": example.id, "text": example.prompt.text, "context": dict(example.prompt.context), "key": _key(example)}
+        record: dict[str, Any] = {"id": example.id, "text": example.prompt.text, "context": dict(example.prompt.context), "key": _key(example, task)}
         record |= {"candidates": candidates, "answer": None, "symbols": None, "reason": "" if candidates else status or "no_answer"}
         for rank, (text, _score) in enumerate(candidates):
             check = task.verify(example.prompt, Candidate(text=text))

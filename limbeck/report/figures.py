@@ -22,15 +22,31 @@ def to_svg(chart: Any) -> str:
     return vl_convert.vegalite_to_svg(chart.to_json())
 
 
+LABELS = {"execution": "execution match", "cms": "command match score"}
+
+
+def named_scores(result: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """A result's scores by name; the deciding measure's ranks are also found as top-1, top-3, top-5."""
+    named = {s["name"]: s for s in result["scores"]}
+    main = result.get("main", "execution")
+    return {f"top-{k}": named[f"{main}-{k}"] for k in (1, 3, 5) if f"{main}-{k}" in named} | named
+
+
+def label_of(results: Sequence[dict[str, Any]]) -> str:
+    """What the deciding measure is called."""
+    main = results[0].get("main", "execution") if results else "execution"
+    return LABELS.get(main, main)
+
+
 def topk_bars(scores: Sequence[dict[str, Any]], split: str) -> str:
     """Top-1, 3, 5 of everybody on one split, with intervals."""
     rows = [
-        {"who": r["answerer"], "k": s["name"], "value": 100 * s["value"], "low": 100 * s["low"], "high": 100 * s["high"]}
-        for r in scores if r["split"] == split for s in r["scores"] if s["name"] in ("top-1", "top-3", "top-5") and s["value"] is not None
+        {"who": r["answerer"], "k": name, "value": 100 * s["value"], "low": 100 * s["low"], "high": 100 * s["high"]}
+        for r in scores if r["split"] == split for name, s in named_scores(r).items() if name in ("top-1", "top-3", "top-5") and s["value"] is not None
     ]  # fmt: skip
     order = list(dict.fromkeys(r["who"] for r in rows))
     base = altair.Chart(altair.Data(values=rows)).encode(y=altair.Y("who:N", sort=order, title=None, axis=altair.Axis(labelLimit=110)))
-    bars = base.mark_bar(height=5).encode(x=altair.X("value:Q", title="execution match, %", scale=altair.Scale(domain=[0, 100])), yOffset="k:N", color=altair.Color("k:N", title=None, scale=altair.Scale(range=COLOURS)))
+    bars = base.mark_bar(height=5).encode(x=altair.X("value:Q", title=f"{label_of(scores)}, %", scale=altair.Scale(domain=[0, 100])), yOffset="k:N", color=altair.Color("k:N", title=None, scale=altair.Scale(range=COLOURS)))
     lines = base.mark_rule(color=INK).encode(x="low:Q", x2="high:Q", yOffset="k:N")
     return to_svg((bars + lines).properties(width=270, height=altair.Step(9)))
 
@@ -39,8 +55,8 @@ def score_by_size(scores: Sequence[dict[str, Any]], split: str) -> str:
     """Top-1 against parameters; those that cost nothing stand at the left edge."""
     rows = []
     for r in scores:
-        top = next((s for s in r["scores"] if s["name"] == "top-1" and s["value"] is not None), None)
-        if r["split"] == split and top:
+        top = named_scores(r).get("top-1")
+        if r["split"] == split and top and top["value"] is not None:
             rows.append({"who": r["answerer"], "parameters": max(1000, r["parameters"] or 0), "value": 100 * top["value"], "low": 100 * top["low"], "high": 100 * top["high"]})
     base = altair.Chart(altair.Data(values=rows)).encode(x=altair.X("parameters:Q", title="parameters (log; none at the left edge)", scale=altair.Scale(type="log"), axis=altair.Axis(format="~s")))
     points = base.mark_circle(size=90).encode(y=altair.Y("value:Q", title="top-1, %", scale=altair.Scale(domain=[0, 100])), color=altair.Color("who:N", title=None, scale=altair.Scale(range=COLOURS), legend=altair.Legend(columns=3)))

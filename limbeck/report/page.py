@@ -26,13 +26,13 @@ def write_report(run_folder: Path, section: ReportSection) -> Path:
     environment = Environment(loader=PackageLoader("limbeck.report"), autoescape=True, trim_blocks=True, lstrip_blocks=True)
     environment.filters["pct"] = lambda v: "-" if v is None else f"{100 * v:.1f}"
     html = environment.get_template("page.html").render(
-        name=results["name"], results=results, split=split, headline=results["headline"], rows=_rows(means), seeds=seeds, per_seed=_rows([r for r in results["scores"] if seeds > 1]),
+        name=results["name"], results=results, label=figures.label_of(results["scores"]), detail=_detail(results["scores"][0]), split=split, headline=results["headline"], rows=_rows(means), seeds=seeds, per_seed=_rows([r for r in results["scores"] if seeds > 1]),
         keep=_json(run_folder / "distill" / "keep.json"), recipe=(run_folder / "recipe.toml").read_text(encoding="utf-8"),
         manifests=_manifests(run_folder), traces=_traces(run_folder, results, split),
         bars={s: Markup(figures.topk_bars(means, s)) for s in results["splits"]},
         sizes=Markup(figures.score_by_size(means, split)), losses=Markup(figures.loss_curves(curves)),
         differences=Markup(figures.differences(results["comparisons"], results["splits"])), noise=Markup(figures.loss_by_noise(curves)),
-        keeps=Markup(figures.keep_bars(_json(run_folder / "distill" / "keep.json"))), examples=_embed([t for t in trials if "table" in t]),
+        keeps=Markup(figures.keep_bars(_json(run_folder / "distill" / "keep.json"))), examples=_embed([t | {"main": t.get(results["scores"][0].get("main", "execution"), [])} for t in trials]),
     )  # fmt: skip
     write_atomically(run_folder / "report" / "index.html", html.encode())
     return run_folder / "report" / "index.html"
@@ -81,9 +81,15 @@ def _means_of_seeds(results: dict[str, Any]) -> list[dict[str, Any]]:
 def _rows(scores: list[dict[str, Any]]) -> list[dict[str, Any]]:
     out = []
     for r in scores:
-        named = {s["name"]: s for s in r["scores"]}
+        named = figures.named_scores(r)
         out.append({**r, "named": named, "missing": r["n"] - r["statuses"].get("scored", 0), "free": r["answerer"] in ("nearest", "majority")})
     return out
+
+
+def _detail(result: dict[str, Any]) -> str:
+    """The measure shown beside the deciding one: the strictest that its task has."""
+    named = {s["name"] for s in result["scores"]}
+    return "template-1" if "template-1" in named else "exact-1"
 
 
 def _manifests(run_folder: Path) -> list[dict[str, Any]]:

@@ -11,6 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 MOST_FAMILIES, FLOOR_ROWS = 60, 4
+LABELS = {"execution": "execution match", "cms": "command match score"}
 COSTS_NOTHING = ("nearest", "majority")
 
 
@@ -33,9 +34,10 @@ def _size(parameters: int | None) -> str:
 def print_results(results: dict[str, Any]) -> None:
     """Everybody on every split, then what the student retains of its teacher."""
     console = Console(width=100)
+    label = LABELS.get(results["scores"][0].get("main", "execution"), results["scores"][0].get("main", "execution"))
     for split in results["splits"]:
         rows = [r for r in results["scores"] if r["split"] == split]
-        table = Table(title=f"{split}, n = {rows[0]['n']}: execution match in % [95 %]", title_justify="left")
+        table = Table(title=f"{split}, n = {rows[0]['n']}: {label} in % [95 %]", title_justify="left")
         for heading in ("answerer", "size", "top-1", "top-3", "top-5", "valid %", "missing", "ms/answer"):
             table.add_column(heading, justify="left" if heading == "answerer" else "right")
         for row in rows:
@@ -43,7 +45,7 @@ def print_results(results: dict[str, Any]) -> None:
             name = row["answerer"] + (" *" if row["answerer"] in COSTS_NOTHING else "")
             valid = next((s["value"] for s in row["scores"] if s["name"] == "valid"), None)
             shown = "-" if valid is None else f"{100 * valid:.1f}"
-            table.add_row(name, _size(row["parameters"]), *(_rate(row["scores"], f"top-{k}") for k in (1, 3, 5)), shown, str(missing), f"{1000 * row['cpu_seconds_per_answer']:.1f}")
+            table.add_row(name, _size(row["parameters"]), *(_rate(row["scores"], f"top-{k}" if row.get("main", "execution") == "execution" else f"{row['main']}-{k}") for k in (1, 3, 5)), shown, str(missing), f"{1000 * row['cpu_seconds_per_answer']:.1f}")
         console.print(table)
     console.print("* costs nothing", highlight=False)
     _print_headline(console, results.get("headline", {}))

@@ -25,6 +25,7 @@ class CFTask:
 
     name = "cf"
     version = "1"
+    never_trained_on = ("people-dev", "people-test")
 
     def splits(self) -> Sequence[str]:
         """People's own utterances (two halves), the official train file (two cuts), and fresh generated ones."""

@@ -1,0 +1,120 @@
+"""What a text-to-Bash student learns from: pairs of NL2Bash (and pages of tldr and cheat sheets for the same utilities), varied.
+
+A pair is varied by putting other names, numbers and patterns in the place of those that sentence and command share, so that a
+student learns to copy rather than to remember.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+from collections.abc import Sequence
+from functools import lru_cache
+
+from limbeck.data.sources import read_source
+from limbeck.errors import LimbeckError
+from limbeck.tasks.pieces import Token, _stands, tokens_of
+
+WORDS = (
+    "report notes backup invoice photo sample draft result config server client module header footer table record archive summary project worker image video music "
+    "letter budget orders users items access error debug build source target input output main index style script test data temp cache queue event session token"
+).split()
+ENDINGS = "txt log csv py sh c h cpp js html xml json md conf cfg jpg png gz tar zip mp3 java php rb css bak tmp".split()
+FOLDERS = "/tmp /var/log /etc /home/user /usr/local /opt/app /srv/www ./src ./build ~/docs ~/work data logs src bin lib".split()
+PLACEHOLDER = re.compile(r"\{\{(.*?)\}\}")
+CHOICE = re.compile(r"\{\{\[([^|\]]+)\|([^\]]+)\]\}\}")
+CHANGE = 0.75  # of shared values changed in a varied pair
+
+
+@lru_cache(maxsize=1)
+def training_pairs() -> tuple[tuple[str, str], ...]:
+    """NL2Bash's training pairs in their order."""
+    rows = [json.loads(line) for line in read_source("nl2bash-split", "nl2bash/train.jsonl").decode("utf-8").splitlines()]
+    if any("nl" not in r or "cmd" not in r for r in rows):
+        raise LimbeckError("a row has no 'nl' or no 'cmd'", "nl2bash/train.jsonl", "fetch it again: limbeck data get nl2bash")
+    return tuple((" ".join(r["nl"].split()), " ".join(r["cmd"].split())) for r in rows)
+
+
+@lru_cache(maxsize=1)
+def page_pairs() -> tuple[tuple[str, str], ...]:
+    """Pairs of tldr (common and Linux pages) and of cheat sheets whose utility NL2Bash's training commands use; none where these sources are absent."""
+    known = {cmd.split()[0] for _, cmd in training_pairs() if cmd.split()}
+    out = []
+    for source, name in (("tldr", "tldr/tldr_pairs.jsonl"), ("cheatsheets", "cheatsheets/cheat_pairs.jsonl")):
+        try:
+            rows = [json.loads(line) for line in read_source(source, name).decode("utf-8").splitlines()]
+        except LimbeckError:
+            continue
+        out += [(r["nl"], plain_page(r["cmd"])) for r in rows if r.get("platform", "common") in ("common", "linux") and r["cmd"].split()[:1] and r["cmd"].split()[0] in known]
+    return tuple((nl, cmd) for nl, cmd in out if cmd and "\n" not in cmd)
+
+
+def plain_page(command: str) -> str:
+    """A page's command without its markup: {{[-a|--all]}} is the short option, {{path/to/file}} its last part, <file> is file."""
+    command = CHOICE.sub(r"\1", command)
+    command = PLACEHOLDER.sub(lambda m: m[1].split("/")[-1].split("|")[0].replace(" ", "_").rstrip(".") or "x", command)
+    return " ".join(re.sub(r"<(\w+)>", r"\1", command).split())
+
+
+def varied(nl: str, command: str, draw: random.Random) -> tuple[str, str]:
+    """The pair with other values where both share one; unchanged where they share none."""
+    shared = [t for t in dict.fromkeys(tokens_of(nl)) if t.is_value and len(t.text) > (1 if t.kind == "quoted" else 0) and any(_stands(command, at, t.text) for at in _places(command, t.text))]
+    shared.sort(key=lambda t: -len(t.text))
+    for number, token in enumerate(shared):
+        if draw.random() > CHANGE or any(token.text in other.text for other in shared[:number]):
+            continue
+        fresh = _another(token, draw)
+        nl, command = _replace(nl, token.text, fresh), _replace(command, token.text, fresh)
+    if draw.random() < 0.3:
+        nl = re.sub(r"\b(director(?:y|ies))\b", lambda m: {"directory": "folder", "directories": "folders"}[m[1]], nl)
+    if draw.random() < 0.3:
+        nl = nl[:1].lower() + nl[1:]
+    return (nl.rstrip(" .") if draw.random() < 0.3 else nl), command
+
+
+def _places(text: str, word: str) -> list[int]:
+    return [m.start() for m in re.finditer(re.escape(word), text)]
+
+
+def _replace(text: str, old: str, new: str) -> str:
+    """Every place where `old` stands whole, from the end."""
+    for at in reversed(_places(text, old)):
+        if _stands(text, at, old):
+            text = text[:at] + new + text[at + len(old) :]
+    return text
+
+
+def _another(token: Token, draw: random.Random) -> str:
+    """A value of the same sort."""
+    text = token.text
+    if token.kind == "number" or text.lstrip("+-").isdigit():
+        digits = text.lstrip("+-")
+        octal = len(digits) in (3, 4) and set(digits) <= set("01234567")
+        fresh = "".join(draw.choice("0124567") for _ in digits) if octal else str(draw.randint(1, 10 ** min(len(digits), 5)))
+        return text[: len(text) - len(digits)] + fresh
+    pattern = re.fullmatch(r"(\*?\.?)([\w-]*)(\.\w{1,5})?(\*?)", text)
+    if pattern and ("." in text or "*" in text):
+        name = draw.choice(WORDS) if pattern[2] else ""
+        ending = f".{draw.choice(ENDINGS)}" if pattern[3] else ""
+        if pattern[1].endswith("."):
+            return pattern[1] + (draw.choice(ENDINGS) if not ending else name + ending) + pattern[4]
+        return pattern[1] + name + ending + pattern[4]
+    if "/" in text and " " not in text:
+        return draw.choice(FOLDERS) + ("/" + draw.choice(WORDS) if draw.random() < 0.4 else "") + ("/" if text.endswith("/") else "")
+    if re.fullmatch(r"[\w-]+", text):
+        fresh = draw.choice(WORDS) + (str(draw.randint(1, 99)) if any(c.isdigit() for c in text) else "")
+        return fresh.upper() if text.isupper() else fresh.capitalize() if text[:1].isupper() else fresh
+    return text
+
+
+def pick(pool: Sequence[tuple[str, str]], seed: int, index: int) -> tuple[str, str]:
+    """The index-th pair: the pool in one drawn order after another, as it is in the first, varied in the next ones."""
+    turn, place = divmod(index, len(pool))
+    nl, command = pool[_order(len(pool), seed * 1000 + turn)[place]]
+    return varied(nl, command, random.Random(f"{seed}-{index}")) if turn else (nl, command)
+
+
+@lru_cache(maxsize=64)
+def _order(size: int, seed: int) -> list[int]:
+    return random.Random(seed).sample(range(size), size)
