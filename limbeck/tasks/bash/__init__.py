@@ -1,0 +1,1 @@
+"""Bash one-liners: reading, scoring and explaining them."""
