@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from importlib import import_module
 from typing import Any, Literal
 
@@ -15,7 +15,7 @@ from limbeck.errors import LimbeckError
 from limbeck.tasks.bash.lexer import lex
 
 Kind = Literal["word", "assignment", "operator", "open", "close", "redirect", "keyword"]
-LONGEST = 20_000  # characters
+LONGEST = 10_000  # characters
 MOST_WORDS = 2_000
 DEEPEST = 200  # nested nodes; a tree is walked by recursion
 LEAVES = {
@@ -23,6 +23,7 @@ LEAVES = {
     "process_substitution", "arithmetic_expansion", "brace_expression", "variable_name", "regex", "extglob_pattern", "special_variable_name",
 }  # fmt: skip
 SEPARATORS = {"|", "|&", "&&", "||", ";", "&", ";;", "\n"}
+LOOPS = {"for_statement", "select_statement", "case_statement"}  # their names and lists are no commands
 SUBSTITUTIONS = {"command_substitution", "process_substitution"}
 
 
@@ -68,6 +69,7 @@ def why_unreadable(text: str) -> str:
     return ""
 
 
+@lru_cache(maxsize=1024)  # the scorers read one text for several measures
 def parse(text: str) -> Parsed:
     """The pieces of a command; never raises on bad input and never takes long."""
     if problem := why_unreadable(text):
@@ -150,7 +152,13 @@ class _Reader:
         kind = node.type
         if kind == "comment":
             return
-        if kind in LEAVES:
+        if kind in LOOPS:
+            for at, child in enumerate(node.children):
+                if node.field_name_for_child(at) in ("variable", "value"):
+                    yield self.piece("keyword", child, tuple(self._inner(child)))
+                else:
+                    yield from self._read(child)
+        elif kind in LEAVES:
             yield self.piece("word", node, tuple(self._inner(node)))
         elif kind == "variable_assignment":
             yield self.piece("assignment", node, tuple(self._inner(node)))

@@ -17,7 +17,7 @@ from limbeck.tasks.bash.syntax import Piece, parse, unquote
 Role = Literal["utility", "flag", "operator", "argument"]
 CURLY = str.maketrans({"“": '"', "”": '"', "‘": "'", "’": "'"})
 DASH = re.compile(r"(?<!\S)[—–] ?(?=\w)")  # an em dash that a word processor made of the - of an option
-UNCOUNTED = {"--", "!", "-not", "-o", "-a", "-prune"}  # no flags in the eyes of the NLC2CMD measure
+UNCOUNTED = {"!", "-not", "-o", "-a", "-prune"}  # of find: no flags in the eyes of the NLC2CMD measure
 SAME_FLAG = {"-or": "-o", "-and": "-a", "\\!": "!"}
 SAME_UTILITY = {"egrep": ("grep", "-E"), "fgrep": ("grep", "-F")}
 SYSTEM_PATH = re.compile(r"/(?:usr/)?(?:local/)?s?bin/")
@@ -34,6 +34,7 @@ class Token:
     type: str = ""
 
 
+DEEPEST_CALL = 40  # commands inside commands: what is deeper is not read
 NOTHING = Token("operator", "")
 
 
@@ -52,7 +53,7 @@ def tokenise(command: str) -> list[Token]:
 
 def list_calls(command: str) -> list[Call]:
     """The utilities of a command in order."""
-    return [Call(name, frozenset(flags) - UNCOUNTED) for name, flags in _walk(command).calls]
+    return [Call(name, frozenset(flags) - {"--"}) for name, flags in _walk(command).calls]
 
 
 def _walk(command: str) -> _Walker:
@@ -130,7 +131,7 @@ class _Walker:
     def command(self, words: list[Piece], redirects: Sequence[Piece] = ()) -> None:
         """One simple command."""
         words = self._after_prefix(words)
-        if words:
+        if words and len(self.open) < DEEPEST_CALL:
             name = SYSTEM_PATH.sub("", unquote(words[0].text), count=1)
             self.inner(words[0])
             name, *implied = SAME_UTILITY.get(name, (name,))
@@ -201,7 +202,8 @@ class _Walker:
                         at += 1
                         self.argument(words[at], kinds[name])
             elif text in ("!", "\\!") or (text[0] == "-" and name in FIND_BARE):
-                self.flag(SAME_FLAG.get(text, text))
+                same = SAME_FLAG.get(text, text)
+                self.add("flag", same) if same in UNCOUNTED else self.flag(same)
             elif text[0] == "-":
                 self.argument(word)  # no option of find that the reference knows
             else:
