@@ -47,11 +47,12 @@ def split_by_group(keys: Sequence[Iterable[Hashable]], names: Sequence[str], sha
 
 def _choose(name: str, shares: Mapping[str, float]) -> str:
     point = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") / 2**64
-    for split, share in shares.items():
+    *before, last = shares.items()
+    for split, share in before:
         point -= share
         if point < 0:
             return split
-    return next(reversed(shares))
+    return last[0]
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,7 +60,7 @@ def list_commands(pieces: Sequence[Piece], depth: int = 0) -> Iterator[Simple]:
     piped = ""
     for piece in [*pieces, Piece("operator", "", 0, 0)]:
         if depth < DEEPEST and piece.inner:
-            yield from list_commands([p for p in piece.inner if not (p.kind in ("open", "close"))], depth + 1)
+            yield from list_commands([p for p in piece.inner if p.kind not in ("open", "close")], depth + 1)
         if piece.kind == "word" or (piece.kind == "assignment" and words):
             words.append(piece)
         elif piece.kind == "redirect":

@@ -52,7 +52,7 @@ def _parser() -> Any:
     try:
         language, tree_sitter = import_module("tree_sitter_bash"), import_module("tree_sitter")
     except ImportError as problem:
-        raise LimbeckError("reading Bash needs the packages tree-sitter and tree-sitter-bash", "task bash", "pip install tree-sitter tree-sitter-bash") from problem
+        raise LimbeckError("reading Bash needs the packages tree-sitter and tree-sitter-bash", "task bash", "pip install 'limbeck[bash]', or tree-sitter and tree-sitter-bash") from problem
     return tree_sitter.Parser(tree_sitter.Language(language.language()))
 
 

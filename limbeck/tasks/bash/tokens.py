@@ -9,9 +9,24 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
-from limbeck.tasks.bash.options import ACTIONS, CARRIERS, FIND_BARE, LITERAL, LONG_VALUED, NUMBERED, OWN_WORDS, PREFIX_VALUED, PREFIXES, SHELLS, UNKNOWN, VALUED, WORDED
+from limbeck.tasks.bash.options import (
+    ACTIONS,
+    CARRIERS,
+    FIND_BARE,
+    LITERAL,
+    LONG_VALUED,
+    NUMBERED,
+    OWN_WORDS,
+    PREFIX_VALUED,
+    PREFIXES,
+    SHELLS,
+    UNKNOWN,
+    VALUED,
+    WORDED,
+)
 from limbeck.tasks.bash.syntax import Piece, parse, unquote
 
 Role = Literal["utility", "flag", "operator", "argument"]
@@ -20,7 +35,7 @@ DASH = re.compile(r"(?<!\S)[—–] ?(?=\w)")  # an em dash that a word processo
 UNCOUNTED = {"!", "-not", "-o", "-a", "-prune"}  # of find: no flags in the eyes of the NLC2CMD measure
 SAME_FLAG = {"-or": "-o", "-and": "-a", "\\!": "!"}
 SAME_UTILITY = {"egrep": ("grep", "-E"), "fgrep": ("grep", "-F")}
-SYSTEM_PATH = re.compile(r"/(?:usr/)?(?:local/)?s?bin/")
+SYSTEM_PATH = re.compile(r"^/(?:usr/)?(?:local/)?s?bin/")
 IMPLIED = "-I::implied"  # of xargs; it matches only another that was not said
 BARE = "::"  # after a flag's name: it stands alone with its value. -f of -zcvf is another token than -f of -z -f
 
@@ -46,20 +61,21 @@ class Call:
     flags: frozenset[str]
 
 
-def tokenise(command: str) -> list[Token]:
+def tokenise(command: str) -> tuple[Token, ...]:
     """The tokens of a command. Bad input is read as far as it goes."""
-    return _walk(command).out
+    return _read(command)[0]
 
 
-def list_calls(command: str) -> list[Call]:
+def list_calls(command: str) -> tuple[Call, ...]:
     """The utilities of a command in order."""
-    return [Call(name, frozenset(flags) - {"--"}) for name, flags in _walk(command).calls]
+    return _read(command)[1]
 
 
-def _walk(command: str) -> _Walker:
+@lru_cache(maxsize=1024)  # one command is read for several measures, a gold one for several candidates
+def _read(command: str) -> tuple[tuple[Token, ...], tuple[Call, ...]]:
     walker = _Walker()
     walker.walk(_trim(parse(straighten(command)).pieces))
-    return walker
+    return tuple(walker.out), tuple(Call(name, frozenset(flags) - {"--"}) for name, flags in walker.calls)
 
 
 def straighten(command: str) -> str:
