@@ -14,6 +14,7 @@ Level = Literal["danger", "care"]
 DEVICE = re.compile(r"/dev/(?:sd|hd|vd|xvd|nvme|mmcblk|disk|rdisk|dm-|md|loop|mapper/|mem|kmem|port|sr|ram)[\w/.-]*")
 SYSTEM = re.compile(r"/(?:etc|boot|bin|sbin|lib|lib64|usr|sys|proc)(?:/.*)?")
 ROOTS = {"/", "/*", "/.", "/..", "~", "~/", "~/*", "$HOME", "${HOME}", "$HOME/", "${HOME}/", "$HOME/*", "${HOME}/*", "*", "./*", ".", "./", "..", "../", ".*", "/home", "/home/*"}
+TOP = re.compile(r"/(?:etc|boot|bin|sbin|lib|lib32|lib64|usr|sys|proc|dev|var|root|opt|home)/?\*?|/usr/(?:bin|lib|sbin|share)/?\*?")
 UNSET = re.compile(r"\$\{?\w+\}?/\*?")  # "$DIR/" is "/" where DIR is empty
 SHELLS = {"sh", "bash", "zsh", "dash", "ksh", "fish"}
 DISK_TOOLS = {"mkswap", "fdisk", "sfdisk", "cfdisk", "gdisk", "sgdisk", "parted", "wipefs", "blkdiscard", "hdparm", "badblocks", "pvremove", "vgremove", "lvremove", "cryptsetup"}
@@ -94,7 +95,7 @@ def _output(command: Simple) -> str:
 def _removal(command: Simple) -> Iterator[tuple[Level, str, str]]:
     recursive, force = command.has("rR", "--recursive"), command.has("f", "--force")
     targets = command.plain()
-    wide = [t for t in targets if t in ROOTS or SYSTEM.fullmatch(t)]
+    wide = [t for t in targets if t in ROOTS or TOP.fullmatch(t)]
     unset = [t for t in targets if UNSET.fullmatch(t)]
     if "--no-preserve-root" in command.words or (wide and recursive):
         yield "danger", "rm -r of a root", f"deletes {' '.join(wide) or '/'} and all that is below it"
@@ -131,7 +132,7 @@ def _moving(command: Simple) -> Iterator[tuple[Level, str, str]]:
 
 
 def _rights(command: Simple) -> Iterator[tuple[Level, str, str]]:
-    wide = [w for w in command.plain() if w in ROOTS - {"*", "./*", ".", "./"} or SYSTEM.fullmatch(w)]
+    wide = [w for w in command.plain() if w in ROOTS - {"*", "./*", ".", "./"} or TOP.fullmatch(w)]
     if command.has("R", "--recursive") and wide:
         yield "danger", f"{command.name} -R of a root", f"changes the rights of everything below {wide[0]}: the system may not start again"
     elif command.name == "chmod" and command.has("R", "--recursive") and any(re.fullmatch(r"0?777|a\+rwx|ugo\+rwx", w) for w in command.plain()):

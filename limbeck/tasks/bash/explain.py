@@ -177,7 +177,7 @@ class _Explainer:
         if text[1:].isdigit() and name in NUMBERED:
             yield _part(word, "option", f"{text[1:]} lines", depth)
             return 0
-        if text[1:].isdigit() or text in meanings.OPTIONS.get(name, {}):
+        if text in meanings.OPTIONS.get(name, {}):
             letters, value = [text], ""
         else:
             letters, value = _cut(text, valued)
