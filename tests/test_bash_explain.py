@@ -24,6 +24,7 @@ def rules(command: str) -> list[str]:
     [
         "rm -rf /",
         "sudo rm -r -f -- /",
+        "$ rm -rf a",
         "sudo -u root rm -fr a",
         "\\rm -rf a",
         "/bin/rm -rf a",
@@ -130,6 +131,7 @@ def test_every_word_has_its_part_and_its_place():
 
 
 def test_commands_inside_commands_are_explained():
+    assert [(p.text, p.start) for p in explain("$ ls -l", ask_help=False).parts] == [("ls", 2), ("-l", 5)]
     inside = {p.text: p for p in explain("sudo sh -c 'rm -rf a' && echo \"$(wc -l b)\"", ask_help=False).parts}
     assert inside["rm"].depth == 2 and inside["rm"].meaning == "deletes files"
     assert inside["wc"].role == "utility" and inside["-l"].meaning == "lines" and "succeeds" in inside["&&"].meaning

@@ -157,7 +157,7 @@ def test_validity_is_that_of_the_whole_text():
 
 def test_markdown_is_taken_off_and_nothing_else():
     assert unwrap("Here:\n```bash\n$ ls -l\n```\nIt lists.") == "ls -l"
-    assert unwrap("`ls -l`") == "ls -l"
+    assert unwrap("`ls -l`") == unwrap("$ ls -l ") == "ls -l"
     assert unwrap("```\nls") == "ls"
     assert unwrap("echo `a` `b`") == "echo `a` `b`"
 

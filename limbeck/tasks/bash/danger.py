@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from limbeck.tasks.bash.commands import Simple, list_commands
-from limbeck.tasks.bash.syntax import Piece, parse
+from limbeck.tasks.bash.syntax import Piece, blank_prompt, parse
 
 Level = Literal["danger", "care"]
 DEVICE = re.compile(r"/dev/(?:sd|hd|vd|xvd|nvme|mmcblk|disk|rdisk|dm-|md|loop|mapper/|mem|kmem|port|sr|ram)[\w/.-]*")
@@ -35,7 +35,7 @@ class Danger:
 
 def find_dangers(command: str) -> list[Danger]:
     """Warnings in the order of the text, each rule once a command; a broken command is looked through as well."""
-    parsed = parse(command)
+    parsed = parse(blank_prompt(command))
     found = list(_fork_bomb(command, parsed.pieces))
     commands = list(list_commands(parsed.pieces))
     for simple in commands:

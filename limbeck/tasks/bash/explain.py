@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Literal
 
 from limbeck.tasks.bash import meanings
 from limbeck.tasks.bash.commands import RUNNERS
 from limbeck.tasks.bash.danger import Danger, find_dangers
 from limbeck.tasks.bash.helptext import look_up
 from limbeck.tasks.bash.options import ACTIONS, LONG_VALUED, NUMBERED, PREFIX_VALUED, SHELLS, VALUED, WORDED
-from limbeck.tasks.bash.syntax import Piece, parse, unquote
+from limbeck.tasks.bash.syntax import Piece, blank_prompt, parse, unquote
 
 Role = Literal["utility", "option", "value", "argument", "operator", "redirection", "assignment", "keyword"]
 DEEPEST = 20
@@ -37,7 +37,6 @@ class Explanation:
     parts: tuple[Part, ...]
     dangers: tuple[Danger, ...] = ()
     error: str = ""
-    meta: dict[str, Any] = field(default_factory=dict)
 
     def lines(self) -> list[str]:
         """As text: a line a word, indented by depth, then the warnings."""
@@ -50,7 +49,7 @@ class Explanation:
 
 def explain(command: str, *, ask_help: bool = True) -> Explanation:
     """What every word of a command does. `ask_help` lets an installed utility's own --help speak where our table is silent."""
-    parsed = parse(command)
+    parsed = parse(blank_prompt(command))
     parts = tuple(_Explainer(ask_help).walk(parsed.pieces, 0))
     return Explanation(command, parts, tuple(find_dangers(command)), parsed.error)
 

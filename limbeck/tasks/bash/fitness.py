@@ -15,7 +15,7 @@ def unwrap(text: str) -> str:
     found = FENCE.search(text)
     if found:
         return found[1].strip().removeprefix("$ ")
-    bare = text.strip()
+    bare = text.strip().removeprefix("$ ")
     inline = INLINE.fullmatch(bare)
     return inline[1].strip() if inline else bare
 

@@ -211,6 +211,12 @@ class _Reader:
             yield from self._inner(child)
 
 
+def blank_prompt(text: str) -> str:
+    """A text without the `$ ` of a copied prompt; places stay as they are."""
+    bare = text.lstrip()
+    return text.replace("$", " ", 1) if bare.startswith("$ ") else text
+
+
 def has_heredoc(pieces: tuple[Piece, ...]) -> bool:
     """Whether some text stands in the command as a here-document."""
     return any((p.kind == "redirect" and p.text.lstrip("0123456789") in ("<<", "<<-")) or has_heredoc(p.inner) for p in pieces)
