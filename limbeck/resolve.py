@@ -17,7 +17,8 @@ from limbeck.records import Candidate, Example, Prompt
 from limbeck.task import Task
 
 TASKS = {
-    "cf": "limbeck.tasks.cf.task:CFTask", "medec": "limbeck.tasks.medec.task:MedecTask", "gsm8k": "limbeck.tasks.gsm8k:Gsm8kTask",
+    "cf": "limbeck.tasks.cf.task:CFTask", "bash": "limbeck.tasks.bash.task:BashTask", "python": "limbeck.tasks.python.task:PythonTask",
+     "medec": "limbeck.tasks.medec.task:MedecTask", "gsm8k": "limbeck.tasks.gsm8k:Gsm8kTask",
     "mgsm": "limbeck.tasks.gsm8k:MgsmTask", "mmlu": "limbeck.tasks.choices:MmluTask", "arc": "limbeck.tasks.choices:ArcTask", "ifeval": "limbeck.tasks.ifeval.task:IfevalTask",
     "truthfulqa": "limbeck.tasks.choices:TruthfulQaTask", "gpqa": "limbeck.tasks.choices:GpqaTask", "bbh": "limbeck.tasks.bbh:BbhTask", "nexus": "limbeck.tasks.nexus:NexusTask",
     "truthfulqa-generation": "limbeck.tasks.truthfulqa:TruthfulQaGenerationTask", "humaneval": "limbeck.tasks.programs:HumanEvalTask", "mbpp": "limbeck.tasks.programs:MbppTask", "odex": "limbeck.tasks.programs:OdexTask",
@@ -27,6 +28,7 @@ CODECS = {"cf": "limbeck.tasks.cf.codec:CFCodec", "bash": "limbeck.tasks.bash.co
 BASELINES = {  # by task
     "cf": {"nearest": "limbeck.tasks.cf.baselines:NearestNeighbour", "majority": "limbeck.tasks.cf.baselines:Majority"},
     "bash": {"nearest": "limbeck.tasks.bash.baselines:NearestCommand"},
+    "python": {"nearest": "limbeck.tasks.python.baselines:NearestLine"},
 }
 BUILTINS = {"cf": "cf"}  # name: the task it serves; weights in limbeck/experts/NAME
 # Nats a candidate loses for marking nothing or everything: demoted, not forbidden (3 helped in a trial, refusing did not).

@@ -12,6 +12,7 @@ import re
 from collections.abc import Sequence
 from functools import lru_cache
 
+from limbeck.data.groups import normalise, split_by_group
 from limbeck.data.sources import read_source
 from limbeck.errors import LimbeckError
 from limbeck.tasks.pieces import Token, _stands, tokens_of
@@ -24,6 +25,7 @@ ENDINGS = "txt log csv py sh c h cpp js html xml json md conf cfg jpg png gz tar
 FOLDERS = "/tmp /var/log /etc /home/user /usr/local /opt/app /srv/www ./src ./build ~/docs ~/work data logs src bin lib".split()
 PLACEHOLDER = re.compile(r"\{\{(.*?)\}\}")
 CHOICE = re.compile(r"\{\{\[([^|\]]+)\|([^\]]+)\]\}\}")
+SHARES = {"pool": 0.94, "dev": 0.03, "examination": 0.03}
 CHANGE = 0.75  # of shared values changed in a varied pair
 
 
@@ -48,6 +50,16 @@ def page_pairs() -> tuple[tuple[str, str], ...]:
             continue
         out += [(r["nl"], plain_page(r["cmd"])) for r in rows if r.get("platform", "common") in ("common", "linux") and r["cmd"].split()[:1] and r["cmd"].split()[0] in known]
     return tuple((nl, cmd) for nl, cmd in out if cmd and "\n" not in cmd)
+
+
+@lru_cache(maxsize=8)
+def split_pairs(part: str) -> tuple[tuple[str, str], ...]:
+    """What is learnt from ("pool": with the pages) and what is kept apart of NL2Bash's training pairs ("dev", "examination"), by groups of like ones."""
+    pairs = training_pairs()
+    keys = [(("nl", normalise(nl)), ("cmd", cmd)) for nl, cmd in pairs]
+    places = split_by_group(keys, [f"{nl} {cmd}" for nl, cmd in pairs], SHARES, "bash")
+    own = tuple(pair for pair, place in zip(pairs, places, strict=True) if place == part)
+    return own + page_pairs() if part == "pool" else own
 
 
 def plain_page(command: str) -> str:

@@ -1,0 +1,102 @@
+"""Task bash: English in, one Bash command line out, judged against gold commands. No command is ever run here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from limbeck.records import Answer, Candidate, Check, Example, Prompt, Score, Verdict, content_id
+from limbeck.tasks.bash import metrics, pool
+from limbeck.tasks.bash.fitness import is_valid, unwrap, why_unfit
+from limbeck.tasks.bash.loading import ASK, SPLITS, make_examples
+from limbeck.tasks.bash.metrics import template_of
+from limbeck.tasks.bash.pool import pick
+from limbeck.tasks.bash.tokens import tokenise
+from limbeck.tasks.intervals import grouped_rate
+from limbeck.tasks.text_task import TextTask
+
+SCORER_VERSION = 1
+
+
+class BashTask(TextTask):
+    """NL2Bash and its kin. `cms` decides: what CODEFUSION's paper calls template match."""
+
+    name = "bash"
+    version = f"{SCORER_VERSION}-{content_id(ASK, 6)}"
+    measures = ("cms", "template", "command", "char_bleu", "nlc2cmd", "exact")
+    known_splits = SPLITS
+    many_answers = True  # people gave several commands for one request: each is worth learning
+
+    def generate(self, seed: int, count: int, start: int = 0) -> Iterator[Example]:
+        """Training pairs with values varied, each a pure function of (seed, index); `apart` keeps its groups out."""
+        return (_pair_example(f"bash-{seed}-{index}", pick(pool.split_pairs("pool"), seed, index)) for index in range(start, start + count))
+
+    def apart(self, purpose: str) -> list[Example]:
+        """Training pairs that `generate` never gives: for "dev" or for the "examination"."""
+        return [_pair_example(f"bash-{purpose}-{at}", pair) for at, pair in enumerate(pool.split_pairs(purpose))]
+
+    def _load(self, split: str) -> list[Example]:
+        return make_examples(split)
+
+    def judge(self, example: Example, text: str) -> dict[str, float] | str:
+        """All measures of one command, or why it gets none."""
+        command = unwrap(text)
+        if reason := why_unfit(command):
+            return reason
+        golds = example.gold
+        return {
+            "cms": metrics.command_match_score(golds, command), "template": float(metrics.is_same_template(golds, command)), "command": float(metrics.is_same_command(golds, command)),
+            "char_bleu": metrics.char_bleu(golds, command), "nlc2cmd": metrics.nlc2cmd_score(golds, command), "exact": float(" ".join(command.split()) in {" ".join(g.split()) for g in golds}),
+            "valid": float(is_valid(command)),
+        }  # fmt: skip
+
+    def verify(self, prompt: Prompt, candidate: Candidate) -> Check:
+        """Bash through and through, and one line. Its outcome is the template with its values: equal commands, however spelt."""
+        command = unwrap(candidate.text)
+        reason = why_unfit(command) or ("" if is_valid(command) else "not Bash")
+        if reason:
+            return Check(ok=False, reason=reason)
+        tokens = tokenise(command)
+        return Check(ok=True, outcome=(template_of(tokens), tuple(t.text for t in tokens if t.role == "argument")))
+
+    def score(self, example: Example, answer: Answer) -> Verdict:
+        """Each candidate judged. `failed`, with the reason of the first, where none can be; one that cannot be, among others, gets zeros."""
+        if answer.status != "scored" or not answer.candidates:
+            return Verdict(status=answer.status if answer.status != "scored" else "no_answer", reason=answer.reason or "no candidates")
+        judged = [self.judge(example, c.text) for c in answer.candidates]
+        reasons = [j for j in judged if isinstance(j, str)]
+        if len(reasons) == len(judged):
+            return Verdict(status="failed", reason=reasons[0])
+        zeros = dict.fromkeys((*self.measures, "valid"), 0.0) | {"nlc2cmd": -1.0}
+        rows = [zeros if isinstance(j, str) else j for j in judged]
+        return Verdict(status="scored", measures={name: tuple(row[name] for row in rows) for name in zeros})
+
+    def summarise(self, examples: Sequence[Example], trials: Sequence[Mapping[str, Any]]) -> list[Score]:
+        """The rows of the papers: every example counts, what cannot be judged as 0 (NLC2CMD: -1), as the reference scorers do."""
+        known = {e.id: e for e in examples}
+        out = []
+        for measure in ("cms", "template", "command"):
+            for rank in (1, 3, 5):
+                if rank == 1 or any(len(t["candidates"]) >= rank for t in trials):
+                    values = [max(t[measure][:rank], default=0.0) if t["status"] == "scored" else 0.0 for t in trials]
+                    out.append(_by_cluster(f"{measure}_official-{rank}", values, [known[t["id"]] for t in trials]))
+        values = [best_nlc2cmd(t["nlc2cmd"][:5]) if t["status"] == "scored" else -1.0 for t in trials]
+        return [*out, _by_cluster("nlc2cmd_official", values, [known[t["id"]] for t in trials])]
+
+
+def _pair_example(name: str, pair: tuple[str, str]) -> Example:
+    return Example(id=name, prompt=Prompt(id=name, text=pair[0]), gold=(pair[1],), source="bash/train")
+
+
+def best_nlc2cmd(values: Sequence[float]) -> float:
+    """Of several commands the competition takes the best where one is above zero, else their mean."""
+    if not values:
+        return -1.0
+    return max(values) if max(values) > 0 else sum(values) / len(values)
+
+
+def _by_cluster(name: str, values: Sequence[float], examples: Sequence[Example]) -> Score:
+    groups: dict[Any, list[float]] = {}
+    for value, example in zip(values, examples, strict=True):
+        groups.setdefault(example.meta.get("cluster", example.id), []).append(value)
+    return grouped_rate(name, [sum(g) for g in groups.values()], [float(len(g)) for g in groups.values()])

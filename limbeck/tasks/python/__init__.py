@@ -1,0 +1,1 @@
+"""Lines of Python from English: loading, scoring."""

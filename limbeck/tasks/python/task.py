@@ -1,0 +1,106 @@
+"""Task python: English in, a line or lines of Python out, judged against gold code. No code is ever run here."""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from limbeck.records import Answer, Candidate, Check, Example, Prompt, Score, Verdict, content_id
+from limbeck.tasks.intervals import grouped_rate
+from limbeck.tasks.python import metrics
+from limbeck.tasks.python.loading import ASK, SPLITS, make_examples
+from limbeck.tasks.python.neural import find_codebertscore
+from limbeck.tasks.text_task import TextTask
+
+SCORER_VERSION = 1
+FENCE = re.compile(r"```[ \t]*(?:python3?|py)?[ \t]*\n(.*?)(?:\n[ \t]*```|\Z)", re.DOTALL)
+INLINE = re.compile(r"`([^`\n]+)`")
+
+
+class PythonTask(TextTask):
+    """CoNaLa and its kin. `line_bleu` decides where lines are compared in pairs; the corpus BLEU-4 that papers show is the row `bleu-1`."""
+
+    name = "python"
+    version = f"{SCORER_VERSION}-{content_id(ASK, 6)}"
+    measures = ("line_bleu", "exact", "same_tree")
+    known_splits = SPLITS
+
+    def _load(self, split: str) -> list[Example]:
+        return list(make_examples(split))
+
+    def judge(self, example: Example, text: str) -> dict[str, float] | str:
+        """All measures of one answer, or why it gets none."""
+        code = unwrap(text)
+        if reason := metrics.why_unreadable(code):
+            return reason
+        tree = metrics.syntax_tree(code)
+        same = tree is not None and any(metrics.syntax_tree(gold) == tree for gold in example.gold)
+        return {"line_bleu": metrics.line_bleu(example.gold, code), "exact": float(metrics.is_exact(example.gold, code)), "same_tree": float(same), "valid": float(tree is not None)}
+
+    def verify(self, prompt: Prompt, candidate: Candidate) -> Check:
+        """Python 3 that parses; its outcome is its syntax tree."""
+        code = unwrap(candidate.text)
+        if reason := metrics.why_unreadable(code):
+            return Check(ok=False, reason=reason)
+        tree = metrics.syntax_tree(code)
+        return Check(ok=tree is not None, reason="" if tree is not None else "not Python 3", outcome=tree)
+
+    def score(self, example: Example, answer: Answer) -> Verdict:
+        """Each candidate judged. `failed`, with the reason of the first, where none can be; one that cannot be, among others, gets zeros."""
+        if answer.status != "scored" or not answer.candidates:
+            return Verdict(status=answer.status if answer.status != "scored" else "no_answer", reason=answer.reason or "no candidates")
+        judged = [self.judge(example, c.text) for c in answer.candidates]
+        reasons = [j for j in judged if isinstance(j, str)]
+        if len(reasons) == len(judged):
+            return Verdict(status="failed", reason=reasons[0])
+        zeros = dict.fromkeys((*self.measures, "valid"), 0.0)
+        rows = [zeros if isinstance(j, str) else j for j in judged]
+        return Verdict(status="scored", measures={name: tuple(row[name] for row in rows) for name in zeros})
+
+    def summarise(self, examples: Sequence[Example], trials: Sequence[Mapping[str, Any]]) -> list[Score]:
+        """BLEU-4 of the first answers over all examples (an answer that is missing is an empty line), and CodeBERTScore where it is at hand."""
+        known = {e.id: e for e in examples}
+        asked = [known[t["id"]] for t in trials]
+        lines = [_first(t) for t in trials]
+        groups: dict[Any, list[metrics.Overlap]] = {}
+        for example, line in zip(asked, lines, strict=True):
+            groups.setdefault(example.meta.get("cluster", example.id), []).append(metrics.overlap(example.gold, line))
+        if not groups:
+            return []
+        rows = [row for group in groups.values() for row in group]
+        low, high = metrics.bleu_interval(list(groups.values()))
+        return [Score(name="bleu-1", value=metrics.corpus_bleu(rows), n=len(rows), low=low, high=high, missing=sum(not line for line in lines)), *_codebertscores(asked, trials)]
+
+
+def unwrap(text: str) -> str:
+    """Code without the Markdown that language models put around it, and without a common indent."""
+    found = FENCE.search(text)
+    if found:
+        return textwrap.dedent(found[1]).strip()
+    inline = INLINE.fullmatch(text.strip())
+    return inline[1].strip() if inline else textwrap.dedent(text).strip()
+
+
+def _first(trial: Mapping[str, Any]) -> str:
+    code = unwrap(trial["candidates"][0]) if trial["status"] == "scored" and trial["candidates"] else ""
+    return "" if metrics.why_unreadable(code) else code
+
+
+def _codebertscores(examples: Sequence[Example], trials: Sequence[Mapping[str, Any]]) -> list[Score]:
+    scorer = find_codebertscore()
+    judged = [(e, t) for e, t in zip(examples, trials, strict=True) if t["status"] == "scored" and t["candidates"]]
+    if scorer is None or not judged:
+        return []
+    flat = [(number, unwrap(text), example.gold[0]) for number, (example, trial) in enumerate(judged) for text in trial["candidates"][:5]]
+    out = []
+    for kind, values in scorer([line for _, line, _ in flat], [gold for _, _, gold in flat]).items():
+        by_example: list[list[float]] = [[] for _ in judged]
+        for (number, _, _), value in zip(flat, values, strict=True):
+            by_example[number].append(value)
+        for rank in (1, 3, 5):
+            if rank == 1 or any(len(v) >= rank for v in by_example):
+                best = [max(v[:rank]) for v in by_example]
+                out.append(grouped_rate(f"codebertscore_{kind}-{rank}", best, [1.0] * len(best), len(trials) - len(judged)))
+    return out
