@@ -50,7 +50,7 @@ def test_nothing_is_run(tmp_path):
 def test_the_references_are_right_by_their_own_rule():
     task = NexusTask()
     examples = task.examples("test")
-    assert {e.meta["family"] for e in examples} == {"cve_cpe", "virustotal", "emailrep", "toolllm"} and len(examples) == 78 + 151 + 38 + 21
+    assert {e.meta["family"] for e in examples} == {"cve_cpe", "virustotal", "emailrep", "toolllm", "toolalpaca"} and len(examples) == 78 + 151 + 38 + 21 + 51
     read = [task.judge(e, e.gold[0]) for e in examples]
     assert sum(isinstance(r, dict) and r["correct"] == 1.0 for r in read) >= 0.97 * len(read), [(e.gold, r) for e, r in zip(examples, read, strict=True) if isinstance(r, str)][:5]
     assert all(e.prompt.text.count("def ") and not e.prompt.text.endswith("\n\n") for e in examples)

@@ -68,7 +68,7 @@ def test_a_program_sees_its_files_its_input_and_little_else(monkeypatch):
     code = "import os; print(open('a/b.txt').read(), input(), os.getcwd(), os.environ.get('OPENAI_API_KEY'), sorted(os.listdir('/home')) if os.path.exists('/home') else [])"
     base = python_program(code)
     outcome = run_program(Program(argv=base.argv, files={**base.files, "a/b.txt": b"one"}, input=b"two\n", readable=base.readable), SHORT)
-    assert outcome.output.decode().split() == ["one", "two", "/work", "None", "[]"], outcome.reason
+    assert outcome.output.decode().split() == ["one", "two", sandbox.HOME, "None", "[]"], outcome.reason
 
 
 @needs_bubblewrap

@@ -8,7 +8,6 @@ from typing import Any
 from limbeck.report.figures import label_of, named_scores
 from limbeck.run import write_atomically
 
-
 LIMITS = {
     "cf": [
         "- English only; one rule a request; a table's first row must be its header.", "- It may answer a request that it did not understand: look at the marked cells before trusting a rule.",

@@ -1,6 +1,6 @@
 """Untrusted programs, run where they can do no harm: bubblewrap, no network, a read-only system, and limits.
 
-Inside: a system directory tree that can only be read, an empty /work and /tmp in memory, no network, its own processes.
+Inside: a system directory tree that can only be read, an empty /sandbox and /tmp in memory, no network, its own processes.
 Limits: wall time, processor time, memory of one process and of all together, processes, size of a file and of all files,
 size of the output. As root the program runs under a user id of its own: limits on processes do not hold for root.
 """
@@ -27,7 +27,7 @@ from typing import ClassVar, Literal
 
 from limbeck.errors import LimbeckError
 
-HOME = "/work"
+HOME = "/sandbox"
 FIRST_USER = 61_000  # as root: user ids FIRST_USER + slot, one a concurrent run, where no login lives
 CHECK_MEMORY_AFTER_S = 0.3
 SYSTEM = ("/usr", "/lib", "/lib64", "/lib32", "/bin", "/sbin")
@@ -73,7 +73,7 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Program:
-    """What to run: arguments, files by their name under /work, what it reads, and folders of the machine it may read."""
+    """What to run: arguments, files by their name under /sandbox, what it reads, and folders of the machine it may read."""
 
     argv: Sequence[str]
     files: Mapping[str, bytes] = field(default_factory=dict)
@@ -148,13 +148,14 @@ def _bubble(program: Program, limits: Limits, descriptors: Mapping[str, int], sl
             out += ["--symlink", os.readlink(folder), folder]
         elif os.path.isdir(folder):
             out += ["--ro-bind", folder, folder]
-    for folder in sorted({str(above) for place in program.readable for above in Path(place).parents} - {"/"}):
-        out += ["--perms", "0755", "--dir", folder]
-    for place in (*READABLE, *program.readable):
-        out += ["--ro-bind-try", place, place]
     out += ["--proc", "/proc", "--dev", "/dev"]
     for folder in ("/tmp", HOME):
         out += ["--perms", "0777", "--size", str(limits.disk_bytes), "--tmpfs", folder]
+    # After the folders in memory: an interpreter may itself lie below /tmp.
+    for folder in sorted({str(above) for place in program.readable for above in Path(place).parents} - {"/", "/tmp"}):
+        out += ["--perms", "0755", "--dir", folder]
+    for place in (*READABLE, *program.readable):
+        out += ["--ro-bind-try", place, place]
     for name, descriptor in descriptors.items():
         out += ["--perms", "0644", "--file", str(descriptor), f"{HOME}/{name}"]
     out += ["--remount-ro", "/", "--chdir", HOME]
