@@ -1,4 +1,4 @@
-"""`limbeck ask` for rules: a request and a table in; ranked rules and the cells they mark out."""
+"""`limbeck ask`: one request in, ranked answers out; for rules, with a table and the cells they mark."""
 
 from __future__ import annotations
 
@@ -25,14 +25,26 @@ def check_request(text: str) -> None:
     """Refuse what no rule can be read from."""
     where = "TEXT"
     if not text.strip():
-        raise LimbeckError("the request is empty", where, 'say which cells to mark, for instance "highlight sales over 500"')
+        raise LimbeckError("the request is empty", where, 'say what you want, for instance "highlight sales over 500" or "find files larger than 1 GB"')
     if len(text) > MAX_TEXT:
-        raise LimbeckError(f"the request has {len(text):,} characters", where, f"at most {MAX_TEXT:,} are read; one rule a request")
+        raise LimbeckError(f"the request has {len(text):,} characters", where, f"at most {MAX_TEXT:,} are read; one thing a request")
     letters = [c for c in text if c.isalpha()]
     unquoted = re.findall(r"[^\W\d_]+", re.sub(r"([\"“”']).*?\1", " ", text.lower()))
     foreign, common = (sum(w in known for w in unquoted) for known in (_FOREIGN, _COMMON))
     if sum(ord(c) > 0x24F for c in letters) > len(letters) / 2 or foreign > max(1, common):
         raise LimbeckError("the request does not seem to be English", where, "write it in English; names and cell texts may be in any language")
+
+
+def task_of(model: str, asked: str | None) -> str:
+    """The task a MODEL is asked for: the one an expert was made for, or the one that --task names; "" where neither says."""
+    if resolve.is_language_model(model) or model.startswith(("baseline:", "panel:")):
+        return asked or ""
+    from limbeck.models.expert import read_config
+
+    own = str(read_config(resolve.expert_folder(model)).get("codec", "")).split("/")[0]
+    if asked and asked != own:
+        raise LimbeckError(f"this expert was made for task {own!r}, not {asked!r}", "--task", "leave --task out, or name another model")
+    return own
 
 
 def ask_rule(model: str, text: str, *, k: int, path: Path | None, sheet: str | None, today: str | None, column: int | None, write: Path | None, as_json: bool) -> None:

@@ -161,20 +161,32 @@ def report(
 
 @app.command()
 def ask(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="builtin:cf, a run folder, or an expert's folder")],
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="builtin:cf, builtin:bash, a run folder, an expert's folder, or a language model")],
     text: Annotated[str, typer.Argument(metavar="TEXT", help="the request, in English")],
     k: Annotated[int, typer.Option("-k", min=1, max=50, help="ranked answers")] = 5,
-    table: Annotated[Path | None, typer.Option("--table", help="a .csv or .xlsx file")] = None,
-    sheet: Annotated[str | None, typer.Option("--sheet", help="the sheet of a workbook; the first unless said")] = None,
-    today: Annotated[str | None, typer.Option("--today", metavar="YYYY-MM-DD", help="the day that counts as today")] = None,
-    column: Annotated[int | None, typer.Option("--column", min=0, help="report cells of this column instead of the one the rule reads first")] = None,
-    write: Annotated[Path | None, typer.Option("--write", metavar="FILE.xlsx", help="write the workbook with the best rule as a conditional format")] = None,
+    task: Annotated[str | None, typer.Option("--task", help="language models and baselines: for which job; an expert knows its own")] = None,
+    table: Annotated[Path | None, typer.Option("--table", help="rules: a .csv or .xlsx file")] = None,
+    sheet: Annotated[str | None, typer.Option("--sheet", help="rules: the sheet of a workbook; the first unless said")] = None,
+    today: Annotated[str | None, typer.Option("--today", metavar="YYYY-MM-DD", help="rules: the day that counts as today")] = None,
+    column: Annotated[int | None, typer.Option("--column", min=0, help="rules: report cells of this column instead of the one the rule reads first")] = None,
+    write: Annotated[Path | None, typer.Option("--write", metavar="FILE.xlsx", help="rules: write the workbook with the best rule as a conditional format")] = None,
+    plain: Annotated[bool, typer.Option("--plain", help="code: the best answer alone, for a pipe; warnings go to standard error")] = False,
+    base_url: Annotated[str, typer.Option("--base-url", help="openai: models: the server; OPENAI_BASE_URL unless said")] = "",
     as_json: Json = False,
-) -> None:
-    """Ranked answers, with the cells they mark."""
-    from limbeck.asking import ask_rule
+) -> None:  # fmt: skip
+    """Ranked answers: rules with the cells they mark, commands explained word by word. Nothing is run."""
+    from limbeck import asking
 
-    ask_rule(model, text, k=k, path=table, sheet=sheet, today=today, column=column, write=write, as_json=as_json)
+    kind = asking.task_of(model, task)
+    if kind == "cf":
+        asking.ask_rule(model, text, k=k, path=table, sheet=sheet, today=today, column=column, write=write, as_json=as_json)
+        return
+    unused = next((name for name, value in (("--table", table), ("--sheet", sheet), ("--today", today), ("--column", column), ("--write", write)) if value is not None), None)
+    if unused:
+        raise LimbeckError("this option is for rules over a table", unused, "leave it out, or ask an expert for task cf")
+    from limbeck.asking_code import ask_code
+
+    ask_code(model, text, kind, k=k, plain=plain, as_json=as_json, base_url=base_url)
 
 
 @app.command()

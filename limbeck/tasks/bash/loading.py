@@ -157,9 +157,14 @@ def _same_utterance(text: str) -> str:
     return " ".join(re.findall(r"\w+|[^\w\s]", text.lower())).rstrip(" .")
 
 
+def make_prompt(name: str, utterance: str) -> Prompt:
+    """An utterance, and the message that puts it to a language model."""
+    return Prompt(id=name, text=utterance, context={"messages": [{"role": "user", "content": ASK.format(utterance=utterance)}]})
+
+
 def _example(pairs: Sequence[Pair], name: str, split: str) -> Example:
     utterance = pairs[0].utterance
-    prompt = Prompt(id=name, text=utterance, context={"messages": [{"role": "user", "content": ASK.format(utterance=utterance)}]})
+    prompt = make_prompt(name, utterance)
     golds = tuple(dict.fromkeys(p.command for p in pairs))
     meta = {"family": golds[0].split()[0] if golds[0].split() else "", "cluster": normalise(utterance)} | ({"page": pairs[0].page} if pairs[0].page else {})
     return Example(id=name, prompt=prompt, gold=golds, source=f"bash/{split}", meta=meta)

@@ -8,7 +8,7 @@ from typing import Any
 from limbeck.records import Answer, Candidate, Check, Example, Prompt, Score, Verdict, content_id
 from limbeck.tasks.bash import metrics, pool
 from limbeck.tasks.bash.fitness import is_valid, unwrap, why_unfit
-from limbeck.tasks.bash.loading import ASK, SPLITS, make_examples
+from limbeck.tasks.bash.loading import ASK, SPLITS, make_examples, make_prompt
 from limbeck.tasks.bash.metrics import template_of
 from limbeck.tasks.bash.pool import pick
 from limbeck.tasks.bash.tokens import tokenise
@@ -34,6 +34,10 @@ class BashTask(TextTask):
     def apart(self, purpose: str) -> list[Example]:
         """Training pairs that `generate` never gives: for "dev" or for the "examination"."""
         return [_pair_example(f"bash-{purpose}-{at}", pair) for at, pair in enumerate(pool.split_pairs(purpose))]
+
+    def prompt_for(self, text: str) -> Prompt:
+        """A request as it is asked in an examination."""
+        return make_prompt("ask", text)
 
     def _load(self, split: str) -> list[Example]:
         return make_examples(split)
