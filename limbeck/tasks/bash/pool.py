@@ -15,6 +15,7 @@ from functools import lru_cache
 from limbeck.data.groups import normalise, split_by_group
 from limbeck.data.sources import read_source
 from limbeck.errors import LimbeckError
+from limbeck.tasks.bash.paraphrase import paraphrase
 from limbeck.tasks.pieces import Token, _stands, tokens_of
 
 WORDS = (
@@ -27,6 +28,7 @@ PLACEHOLDER = re.compile(r"\{\{(.*?)\}\}")
 CHOICE = re.compile(r"\{\{\[([^|\]]+)\|([^\]]+)\]\}\}")
 SHARES = {"pool": 0.94, "dev": 0.03, "examination": 0.03}
 CHANGE = 0.75  # of shared values changed in a varied pair
+SAID_ANEW = 0.5  # of varied pairs put in other words
 
 
 @lru_cache(maxsize=1)
@@ -78,8 +80,8 @@ def varied(nl: str, command: str, draw: random.Random) -> tuple[str, str]:
             continue
         fresh = _another(token, draw)
         nl, command = _replace(nl, token.text, fresh), _replace(command, token.text, fresh)
-    if draw.random() < 0.3:
-        nl = re.sub(r"\b(director(?:y|ies))\b", lambda m: {"directory": "folder", "directories": "folders"}[m[1]], nl)
+    if draw.random() < SAID_ANEW:
+        nl = paraphrase(nl, draw)
     if draw.random() < 0.3:
         nl = nl[:1].lower() + nl[1:]
     return (nl.rstrip(" .") if draw.random() < 0.3 else nl), command
