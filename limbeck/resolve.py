@@ -24,7 +24,7 @@ TASKS = {
     "truthfulqa-generation": "limbeck.tasks.truthfulqa:TruthfulQaGenerationTask", "humaneval": "limbeck.tasks.programs:HumanEvalTask", "mbpp": "limbeck.tasks.programs:MbppTask", "odex": "limbeck.tasks.programs:OdexTask",
 }  # fmt: skip
 OWN_MACHINE = {"localhost", "127.0.0.1", "::1", "0.0.0.0"}  # a server here sends no bill
-CODECS = {"cf": "limbeck.tasks.cf.codec:CFCodec", "bash": "limbeck.tasks.bash.codec:BashCodec"}
+CODECS = {"cf": "limbeck.tasks.cf.codec:CFCodec", "bash": "limbeck.tasks.bash.codec:BashCodec", "python": "limbeck.tasks.python.codec:PythonCodec"}
 BASELINES = {  # by task
     "cf": {"nearest": "limbeck.tasks.cf.baselines:NearestNeighbour", "majority": "limbeck.tasks.cf.baselines:Majority"},
     "bash": {"nearest": "limbeck.tasks.bash.baselines:NearestCommand"},

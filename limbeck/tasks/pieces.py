@@ -55,18 +55,18 @@ def tokens_of(text: str) -> tuple[Token, ...]:
         if quoted:
             out.append(Token(quoted.strip() or quoted, "quoted"))
             continue
-        out += _word(match[4])
+        out += word_tokens(match[4])
         if len(out) >= MOST_TOKENS:
             break
     return tuple(out[:MOST_TOKENS])
 
 
-def _word(text: str) -> list[Token]:
+def word_tokens(text: str) -> list[Token]:
     """A word without the punctuation that ends it; a number apart from its unit."""
     text = text.lstrip("(\"“'") or text
     tail = TRAILING.match(text)
     if tail and not re.fullmatch(r"[.*?]+", text):
-        return [*_word(tail[1]), Token(tail[2][0], "mark")]
+        return [*word_tokens(tail[1]), Token(tail[2][0], "mark")]
     text = re.sub(r"['’]s$", "", text) or text
     unit = UNIT.match(text)
     if unit:
@@ -90,15 +90,17 @@ def hashes(token: Token) -> tuple[int, ...]:
 
 
 class PiecesCodec:
-    """Between sentences and code. `vocabulary`: pieces, longest match wins; `fits` says whether a finished text may end there."""
+    """Between sentences and code. `vocabulary`: pieces, longest match wins; `fits` says whether a finished text may end there;
+    `read` says what a sentence consists of, at most MOST_TOKENS."""
 
     kinds = len(KINDS)
     flags = FLAGS
     positions = MOST_TOKENS + 1
     target_length = 72
 
-    def __init__(self, name: str, vocabulary: Sequence[str], fits: Callable[[str], bool] | None = None) -> None:
+    def __init__(self, name: str, vocabulary: Sequence[str], fits: Callable[[str], bool] | None = None, read: Callable[[str], Sequence[Token]] = tokens_of) -> None:
         self.name = name
+        self._read = read
         letters = [chr(c) for c in range(32, 127)]
         self._spoken = list(dict.fromkeys([*letters, *vocabulary]))
         self.symbols = ["<pad>", "<bos>", "<eos>", *self._spoken, *(f"<{n}>" for n in range(MOST_TOKENS))]
@@ -114,7 +116,7 @@ class PiecesCodec:
 
     def encode(self, prompt: Prompt) -> Source:
         """A start token, then each token with hashes, kind, facts and the slot that copies it."""
-        found = tokens_of(prompt.text)
+        found = self._read(prompt.text)
         size = 1 + len(found)
         source = Source(
             pieces_SG=np.zeros((size, PIECES), np.int32), kind_S=np.zeros(size, np.int16), link_S=np.zeros(size, np.int16),
@@ -131,7 +133,7 @@ class PiecesCodec:
 
     def encode_answer(self, prompt: Prompt, text: str) -> list[int] | None:
         """Symbols ending in <eos>; None for letters that are neither ASCII nor in the prompt, and for answers too long."""
-        found, out, at, used = tokens_of(prompt.text), [], 0, set()
+        found, out, at, used = self._read(prompt.text), [], 0, set()
         while at < len(text):
             piece = next((text[at : at + n] for n in range(min(self._longest, len(text) - at), 0, -1) if text[at : at + n] in self._number), "")
             if piece and self._would_split(text, at, piece, found):
@@ -163,7 +165,7 @@ class PiecesCodec:
         return text.strip() or None if text is not None else None
 
     def _text(self, prompt: Prompt, symbols: tuple[int, ...]) -> str | None:
-        found, parts = tokens_of(prompt.text), []
+        found, parts = self._read(prompt.text), []
         for symbol in symbols:
             if symbol < 3:
                 return None
@@ -177,7 +179,7 @@ class PiecesCodec:
 
     def allowed(self, prompt: Prompt, prefix: Sequence[int]) -> np.ndarray:
         """bool [V]: pieces, slots of this prompt, and <eos> where what is said so far may end."""
-        out = _mask(len(self.symbols), self.fixed_symbols, len(tokens_of(prompt.text))).copy()
+        out = _mask(len(self.symbols), self.fixed_symbols, len(self._read(prompt.text))).copy()
         if self._fits is not None and prefix:
             text = self._text(prompt, tuple(prefix))
             out[EOS] = text is not None and bool(text.strip()) and self._fits(text)

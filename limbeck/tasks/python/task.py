@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from limbeck.records import Answer, Candidate, Check, Example, Prompt, Score, Verdict, content_id
 from limbeck.tasks.intervals import grouped_rate
-from limbeck.tasks.python import metrics
+from limbeck.tasks.python import metrics, pool
 from limbeck.tasks.python.loading import ASK, SPLITS, make_examples
 from limbeck.tasks.python.neural import find_codebertscore
 from limbeck.tasks.text_task import TextTask
@@ -26,6 +26,20 @@ class PythonTask(TextTask):
     version = f"{SCORER_VERSION}-{content_id(ASK, 6)}"
     measures = ("line_bleu", "exact", "same_tree")
     known_splits = SPLITS
+    many_answers = True  # people gave several lines for one question: each is worth learning
+    never_trained_on = ("dev", "test")
+
+    def __init__(self, code: Sequence[str] = ()) -> None:
+        """`code`: places on this machine whose code is learnt from beside CoNaLa: "stdlib", "packages", or folders."""
+        self.code = tuple(code)
+
+    def generate(self, seed: int, count: int, start: int = 0) -> Iterator[Example]:
+        """Training pairs with values varied, each a pure function of (seed, index) and of the code that is read; `apart` keeps its groups out."""
+        return (_pair_example(f"python-{seed}-{index}", pool.pick(self.code, seed, index)) for index in range(start, start + count))
+
+    def apart(self, purpose: str) -> list[Example]:
+        """CoNaLa's training pairs that `generate` never gives: for "dev" or for the "examination"."""
+        return [_pair_example(f"python-{purpose}-{at}", pair) for at, pair in enumerate(pool.people_pairs(purpose))]
 
     def _load(self, split: str) -> list[Example]:
         return list(make_examples(split))
@@ -72,6 +86,10 @@ class PythonTask(TextTask):
         rows = [row for group in groups.values() for row in group]
         low, high = metrics.bleu_interval(list(groups.values()))
         return [Score(name="bleu-1", value=metrics.corpus_bleu(rows), n=len(rows), low=low, high=high, missing=sum(not line for line in lines)), *_codebertscores(asked, trials)]
+
+
+def _pair_example(name: str, pair: tuple[str, str]) -> Example:
+    return Example(id=name, prompt=Prompt(id=name, text=pair[0]), gold=(pair[1],), source="python/train")
 
 
 def unwrap(text: str) -> str:
