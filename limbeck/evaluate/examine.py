@@ -35,6 +35,9 @@ def examine(
     _check_ids(task, examples)
     found = {at: trial for at, e in enumerate(examples) if log and (trial := log.find(e))}
     todo = [at for at in range(len(examples)) if at not in found]
+    heed_model = getattr(answerer, "heed_model", None)
+    for trial in found.values() if heed_model else ():  # a server that changed its model since then is noticed
+        heed_model(trial.get("answer_meta", {}).get("model"), replayed=True)  # type: ignore[misc]
     began, cpu, judging = time.perf_counter(), time.process_time(), 0.0
     answers: dict[int, Answer] = {}
     score_all, together = getattr(task, "score_all", None), getattr(task, "judged_together", len(examples))
@@ -93,8 +96,17 @@ def examine(
         "task_settings": getattr(task, "settings", {}), "floors": _floors(task, examples),
         "k": k, "n": len(trials), "asked": len(todo), "statuses": dict(Counter(t["status"] for t in trials)),
         "cpu_seconds_per_answer": (cpu_end - cpu - judging) / max(1, len(todo)), "seconds": time.perf_counter() - began,
-        "cost_usd": sum(costs) if costs else None, "scores": [asdict(s) for s in scores], "trials": trials,
+        "cost_usd": sum(costs) if costs else None, "notes": _notes(trials), "scores": [asdict(s) for s in scores], "trials": trials,
     }  # fmt: skip
+
+
+def _notes(trials: Sequence[dict[str, Any]]) -> list[str]:
+    """What a reader of the scores must know of how the answers came."""
+    odd = Counter((m["asked"], m["given"], m["requests"]) for t in trials if "given" in (m := t.get("answer_meta", {})))
+    return [
+        f"{count} prompts asked for {asked} choices and got {given}" + (f", in {requests} requests each: the server gives fewer than asked for at a time" if requests > 1 else "")
+        for (asked, given, requests), count in odd.most_common(3)
+    ]
 
 
 def measures_of(task: Task) -> tuple[str, ...]:

@@ -60,8 +60,9 @@ class TrialLog:
                 raise LimbeckError(f"this log is of another examination: {name} was {found.get(name)!r}, now {header[name]!r}", str(self.path), "use another --out, or move this file away")
 
     def find(self, example: Example) -> dict[str, Any] | None:
-        """The trial of an example that was already judged, unless its prompt has changed."""
-        return self._known.get((example.id, prompt_key(example)))
+        """The trial of an example that was already judged, unless its prompt has changed or no answer came: that is asked again."""
+        found = self._known.get((example.id, prompt_key(example)))
+        return None if found is None or found["status"] == "failed" else found
 
     def append(self, trial: dict[str, Any]) -> None:
         """One more trial."""

@@ -87,6 +87,8 @@ def print_scores(result: dict[str, Any]) -> None:
     reasons = Counter(f"{t['status']}: {t['reason']}"[:90] for t in result["trials"] if t["status"] != "scored")
     for reason, count in reasons.most_common(6):
         console.print(f"{count} x {reason}", highlight=False, markup=False)
+    for note in result.get("notes", ()):
+        console.print(f"note: {note}", highlight=False, markup=False)
     if result.get("cost_usd") is not None:
         console.print(f"cost {result['cost_usd']:.4f} USD", highlight=False)
 

@@ -5,9 +5,9 @@
     prompt = "What is the capital of {country}? Answer with its name alone."
     answer = "capital"                         # the field with the gold answer (a string, or a list of accepted ones)
     scorer = "normalised"                      # exact, normalised, includes, number, choice, regex, json
-    # optional: id, cluster, family (fields), choices (a field with a list), system (a text), split = "test"
+    # optional: id, cluster, family (fields), choices (a field with a list, or a list of fields), system (a text), split = "test"
 
-The version is a hash of the settings and of the data: change a word and results no longer mix.
+The version is a hash of the settings, of the data and of our scorers: change a word and results no longer mix.
 """
 
 from __future__ import annotations
@@ -26,12 +26,15 @@ from typing import Any
 
 from limbeck.errors import LimbeckError
 from limbeck.records import Example, Prompt, content_id
+from limbeck.tasks.extract import choice_letter, last_number
 from limbeck.tasks.text_task import TextTask
 
+SCORER_VERSION = 2
 LARGEST_FIELD = 10_000_000  # characters
 KEYS = {"name", "data", "prompt", "answer", "scorer", "id", "cluster", "family", "choices", "system", "split"}
-NUMBER = re.compile(r"-?\d[\d,]*(?:\.\d+)?|-?\.\d+")
-LETTER = re.compile(r"(?i:answer|option|choice)\W{0,12}(?i:is\W{0,6})?\(?([A-Z])\b|\(([A-Z])\)|^\W*([A-Z])(?:[).:]|\W*$)", re.MULTILINE)
+TEXTS = ("name", "data", "prompt", "answer", "scorer", "id", "cluster", "family", "system", "split")  # keys whose values are texts
+LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+FEWEST_LETTERS = 10  # how far letters go where a row does not say how many choices it has
 
 Scorer = Callable[[str, str], "float | str"]
 
@@ -43,20 +46,14 @@ def _normalise(text: str) -> str:
 
 
 def _number(gold: str, text: str) -> float | str:
-    found = NUMBER.findall(text)
-    if not found:
-        return "no number in the answer"
-    wanted = NUMBER.findall(gold)
-    if not wanted:
-        raise LimbeckError(f"the gold answer {gold!r} holds no number", "scorer number", "use another scorer, or mend the data")
-    return float(abs(float(found[-1].replace(",", "")) - float(wanted[-1].replace(",", ""))) < 1e-9)
+    said, wanted = last_number(text), last_number(gold)
+    return "no number in the answer" if said is None or wanted is None else float(abs(said - wanted) < 1e-9)
 
 
 def _choice(gold: str, text: str) -> float | str:
-    found = {next(g for g in groups if g) for groups in LETTER.findall(text)}
-    if len(found) != 1:
-        return "no letter in the answer" if not found else f"several letters: {', '.join(sorted(found))}"
-    return float(found.pop() == gold.strip().upper())
+    wanted = gold.strip().upper()
+    found = choice_letter(text, LETTERS[: max(FEWEST_LETTERS, LETTERS.index(wanted) + 1)])
+    return found[1] if isinstance(found, tuple) else float(found == wanted)
 
 
 def _json(gold: str, text: str) -> float | str:
@@ -78,6 +75,22 @@ SCORERS: dict[str, Scorer] = {
 }
 
 
+def _gold_fault(scorer: str, gold: str) -> str:
+    """Why a scorer can do nothing with a gold answer; empty where it can."""
+    if scorer == "number" and last_number(gold) is None:
+        return "holds no number"
+    if scorer == "choice" and (len(gold.strip()) != 1 or gold.strip().upper() not in LETTERS):
+        return "is no letter"
+    try:
+        if scorer == "regex":
+            re.compile(gold)
+        elif scorer == "json":
+            json.loads(gold)
+    except (re.error, ValueError, RecursionError) as problem:
+        return f"is no {'pattern' if scorer == 'regex' else 'JSON'}: {problem}"
+    return ""
+
+
 class OwnTask(TextTask):
     """The task that a TOML file describes. Its one measure is `correct`: any accepted answer will do."""
 
@@ -92,7 +105,7 @@ class OwnTask(TextTask):
             content = self._data.read_bytes()
         except OSError as problem:
             raise LimbeckError(f"the data cannot be read: {problem.strerror}", str(self._data), f"`data` in {path.name} is taken from its folder") from problem
-        self.version = content_id([self._settings, hashlib.sha256(content).hexdigest()], 12)
+        self.version = content_id([SCORER_VERSION, self._settings, hashlib.sha256(content).hexdigest()], 12)
         self._rows = _read_rows(self._data, content)
 
     def _load(self, split: str) -> list[Example]:
@@ -104,18 +117,25 @@ class OwnTask(TextTask):
 
     def _example(self, number: int, row: dict[str, Any]) -> Example:
         where, settings = f"{self._data}, row {number + 1}", self._settings
-        for key in ("answer", "id", "cluster", "family", "choices"):
-            if key in settings and settings[key] not in row:
-                raise LimbeckError(f"there is no field {settings[key]!r}", where, f"it has: {', '.join(map(str, row))}")
+        listed = settings.get("choices", [])
+        for field in [*(settings[key] for key in ("answer", "id", "cluster", "family") if key in settings), *([listed] if isinstance(listed, str) else listed)]:
+            if field not in row:
+                raise LimbeckError(f"there is no field {field!r}", where, f"it has: {', '.join(map(str, row))}")
         text = _fill(settings["prompt"], row, where, self.path)
         gold = row[settings["answer"]]
-        accepted = tuple(str(g) for g in gold) if isinstance(gold, list) else (str(gold),)
+        accepted = tuple(_as_text(g) for g in gold) if isinstance(gold, list) and settings["scorer"] != "json" else (_as_text(gold),)
+        fault = next((f"the gold answer {g[:80]!r} {said}" for g in accepted if (said := _gold_fault(settings["scorer"], g))), "" if accepted else "there is no gold answer")
+        if fault:
+            raise LimbeckError(fault, where, f"scorer {settings['scorer']!r} needs one it can use: mend the row, or name another scorer")
         name = str(row[settings["id"]]) if "id" in settings else f"{number + 1}"
         context: dict[str, Any] = {}
         if settings.get("system"):
             context["messages"] = [{"role": "system", "content": settings["system"]}, {"role": "user", "content": text}]
         if "choices" in settings:
-            context["choices"] = [str(c) for c in row[settings["choices"]]]
+            found = row[listed] if isinstance(listed, str) else [row[field] for field in listed]
+            if not isinstance(found, list) or len(found) < 2:
+                raise LimbeckError(f"the field {listed!r} holds no list of two or more choices", where, "a JSON list in a .jsonl file, or choices = [\"field\", \"field\"] with a column each")
+            context["choices"] = [str(c) for c in found]
         meta = {key: str(row[settings[key]]) for key in ("cluster", "family") if key in settings}
         return Example(id=name, prompt=Prompt(id=name, text=text, context=context), gold=accepted, source=str(self._data.name), meta=meta)
 
@@ -144,6 +164,14 @@ def _read_settings(path: Path) -> dict[str, Any]:
     for key in ("name", "data", "prompt", "answer", "scorer"):
         if not isinstance(settings.get(key), str):
             raise LimbeckError(f"{key!r} is missing" if key not in settings else f"{key!r} must be a text", str(path), "see docs/evaluate.md for one of ten lines")
+    wrong = next((key for key in TEXTS if key in settings and not isinstance(settings[key], str)), None)
+    if wrong:
+        raise LimbeckError(f"{wrong!r} must be a text", str(path), "see docs/evaluate.md for one of ten lines")
+    listed = settings.get("choices", "")
+    if not isinstance(listed, str) and not (isinstance(listed, list) and all(isinstance(c, str) for c in listed)):
+        raise LimbeckError("'choices' must be a field or a list of fields", str(path), "see docs/evaluate.md")
+    if "{" not in settings["prompt"].replace("{{", ""):
+        raise LimbeckError("the prompt has no {field}: every row would be asked the same", str(path), "write the name of a field in braces")
     if settings["scorer"] not in SCORERS:
         raise LimbeckError(f"there is no scorer {settings['scorer']!r}", str(path), f"known: {', '.join(SCORERS)}")
     return settings
@@ -155,17 +183,21 @@ def _read_rows(path: Path, content: bytes) -> list[dict[str, Any]]:
     except UnicodeDecodeError as problem:
         line = content[: problem.start].count(b"\n") + 1
         raise LimbeckError(f"the data are not UTF-8: byte {problem.start}", f"{path}, line {line}", "save the file as UTF-8") from problem
+    rows: list[dict[str, Any]] = []
     if path.suffix == ".csv":
         csv.field_size_limit(LARGEST_FIELD)
+        reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
         try:
-            rows: list[dict[str, Any]] = list(csv.DictReader(io.StringIO(text, newline=""), strict=True))
+            rows.extend(reader)
         except csv.Error as problem:
-            raise LimbeckError(f"the data are no CSV: {problem}", str(path), f"quote fields that hold commas; at most {LARGEST_FIELD:,} characters a field") from problem
+            raise LimbeckError(f"the data are no CSV: {problem}", f"{path}, line {reader.line_num + 1}", f"quote fields that hold commas; at most {LARGEST_FIELD:,} characters a field") from problem
+        twice = [name for name, count in Counter(reader.fieldnames or ()).items() if count > 1]
+        if twice:
+            raise LimbeckError(f"two columns are called {twice[0]!r}", str(path), "give every column a name of its own")
         ragged = next((n for n, r in enumerate(rows) if None in r or None in r.values()), None)
         if ragged is not None:
             raise LimbeckError("a row has another number of fields than the header", f"{path}, row {ragged + 1}", "mend the row")
     else:
-        rows = []
         for number, line in enumerate(text.splitlines()):
             if line.strip():
                 rows.append(_read_line(line, f"{path}, line {number + 1}"))
@@ -181,9 +213,14 @@ def _read_line(line: str, where: str) -> dict[str, Any]:
         raise LimbeckError(f"this line is no JSON: {problem}", where, "one JSON object a line") from problem
     if not isinstance(row, dict):
         raise LimbeckError("this line is no JSON object", where, "one JSON object a line")
-    if any(isinstance(v, str) and len(v) > LARGEST_FIELD for v in row.values()):
+    if len(line) > LARGEST_FIELD and any(len(str(v)) > LARGEST_FIELD for v in row.values()):
         raise LimbeckError(f"a field has over {LARGEST_FIELD:,} characters", where, "shorten it")
     return row
+
+
+def _as_text(value: Any) -> str:
+    """A value of a row as the scorers read it: lists and objects as JSON."""
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, list | dict) else str(value)
 
 
 def _fill(template: str, row: dict[str, Any], where: str, path: Path) -> str:

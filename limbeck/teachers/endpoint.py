@@ -2,7 +2,7 @@
 
 The number of requests in flight starts at `concurrency`, is halved when the server says 429 or 5xx or stalls, and grows by
 one for every window of successes (additive increase, multiplicative decrease). Each prompt ends in exactly one status:
-scored, refused, no_answer, or failed with its reason.
+scored, refused, no_answer, or failed with its reason. A server from which nothing at all comes for three time limits is given up.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import asyncio
 import json
 import random
 import re
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
@@ -22,6 +23,7 @@ from limbeck.teachers.calls import CallCache
 AGAIN = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
 OURS_TO_MEND = frozenset({401, 403, 404, 405})  # a wrong key, address or model: no use to go on
 IN_A_ROW = 20  # prompts that failed one after another before an examination gives up
+SILENT_LIMITS = 3  # time limits without any reply from the server before an examination gives up
 LARGEST_REPLY_BYTES = 20_000_000
 REASONING = re.compile(r"<(think|thinking|reasoning)>.*?(</\1>|\Z)", re.DOTALL | re.IGNORECASE)
 
@@ -55,6 +57,7 @@ class Endpoint:
         self._key, self.sampling, self._timeout_s, self._retries = api_key, sampling or Sampling(), timeout_s, retries
         self._cache, self._price, self._gate = cache, price_usd, _Gate(concurrency)
         self._served_by: str | None = None
+        self._heard = 0.0  # when the server last replied at all
         self._failed_in_a_row = 0
         self._waits = random.Random()  # jitter only: no result depends on it
 
@@ -73,6 +76,8 @@ class Endpoint:
         bodies = [self._body(prompt, k) for prompt in prompts]
         keys = [content_id([self.base_url, body], 32) for body in bodies]
         known = self._cache.find(keys) if self._cache else {}
+        for reply in known.values():
+            self.heed_model(reply.get("model"), replayed=True)
         waiting = []
         for at, (prompt, key) in enumerate(zip(prompts, keys, strict=True)):
             if key in known:
@@ -108,14 +113,17 @@ class Endpoint:
         headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {self._key}"} if self._key else {})
         path = "/completions" if self.sampling.style == "raw" else "/chat/completions"
         queue = iter(jobs)
+        self._heard = time.monotonic()
         connector = aiohttp.TCPConnector(limit=self._gate.most)
         timeout = aiohttp.ClientTimeout(total=self._timeout_s)
 
         async def work(session: Any) -> None:
             for at, prompt, key, body in queue:
-                reply = await self._ask(session, self.base_url + path, body)
-                if "failed" not in reply and self._cache:
-                    self._cache.keep(key, reply)
+                reply = await self._ask_for_all(session, self.base_url + path, body, k)
+                if "failed" not in reply:
+                    self.heed_model(reply.get("model"))  # before it is kept: answers of another model never mix in
+                    if self._cache:
+                        self._cache.keep(key, reply)
                 done(at, self._read(prompt, reply, k))
                 self._count(reply)
 
@@ -127,6 +135,23 @@ class Endpoint:
                 for worker in workers:
                     worker.cancel()
                 await asyncio.gather(*workers, return_exceptions=True)
+
+    async def _ask_for_all(self, session: Any, url: str, body: dict[str, Any], k: int) -> dict[str, Any]:
+        """The reply with k choices: a server that gives fewer than asked for (many know no `n`) is asked again for the rest."""
+        whole = await self._ask(session, url, body)
+        while "failed" not in whole and 0 < len(whole["choices"]) < k:
+            missing = k - len(whole["choices"])
+            again = {name: v for name, v in body.items() if name != "n"} | ({"n": missing} if missing > 1 and not whole.get("topped_up") else {})
+            if body.get("seed") is not None:
+                again["seed"] = body["seed"] + len(whole["choices"])  # else every draw would be the same one
+            more = await self._ask(session, url, again)
+            if "failed" in more:
+                return more
+            if not more["choices"]:
+                return whole
+            self.heed_model(more.get("model"))
+            whole = {**whole, "choices": whole["choices"] + more["choices"], "usage": _add(whole.get("usage"), more.get("usage")), "topped_up": whole.get("topped_up", 0) + 1}
+        return whole
 
     async def _ask(self, session: Any, url: str, body: dict[str, Any]) -> dict[str, Any]:
         """The reply to one request, or {"failed": reason} when every try has failed."""
@@ -141,7 +166,8 @@ class Endpoint:
             fine = False
             try:
                 async with session.post(url, data=data) as response:
-                    content = await response.content.read(LARGEST_REPLY_BYTES) if response.content_length is None else await response.read()
+                    content = await _read_whole(response)
+                    self._heard = time.monotonic()
                     if response.status == 200:
                         reply = _parse(content)
                         if reply is not None:
@@ -157,21 +183,27 @@ class Endpoint:
                             return {"failed": reason}
                         wait_s = max(wait_s, _seconds(response.headers.get("Retry-After")))
             except (aiohttp.ClientError, TimeoutError, OSError) as problem:
-                reason = f"no answer in {self._timeout_s:.0f} s" if isinstance(problem, TimeoutError) else f"{type(problem).__name__}: {problem}"
+                reason = f"no answer in {self._timeout_s:g} s" if isinstance(problem, TimeoutError) else f"{type(problem).__name__}: {problem}"
+                silent = time.monotonic() - self._heard
+                if isinstance(problem, TimeoutError) and silent > SILENT_LIMITS * self._timeout_s:
+                    raise LimbeckError(f"the server stalls: nothing came for {silent:.0f} s", url, "see that it is up, or give it longer with --timeout; what was answered is kept: the same command goes on") from problem
             finally:
                 self._gate.leave(fine)
         return {"failed": reason}
 
     def _count(self, reply: dict[str, Any]) -> None:
-        """Gives up after a row of failures; notices a server that changes its model."""
+        """Gives up after a row of failures."""
         self._failed_in_a_row = self._failed_in_a_row + 1 if "failed" in reply else 0
         if self._failed_in_a_row >= IN_A_ROW:
             raise LimbeckError(f"{IN_A_ROW} prompts failed one after another, the last with: {reply['failed']}", self.base_url, "see that the server is up, then run again: what was answered is kept")
-        served_by = reply.get("model")
+
+    def heed_model(self, served_by: str | None, replayed: bool = False) -> None:
+        """Notices a server that changes its model, against earlier replies of this examination (`replayed`: from its log or the cache)."""
         if served_by and self._served_by is None:
             self._served_by = served_by
         elif served_by and served_by != self._served_by:
-            raise LimbeckError(f"the server changed its model from {self._served_by!r} to {served_by!r} half-way", self.base_url, "name a pinned version of the model and use another --out")
+            fix = "name a pinned version of the model, or ask all anew: --no-cache with another --out" if replayed else "name a pinned version of the model; what the first one answered is kept. To examine the new one alone: --no-cache with another --out"
+            raise LimbeckError(f"the server changed its model from {self._served_by!r} to {served_by!r} half-way", self.base_url, fix)
 
     def _read(self, prompt: Prompt, reply: dict[str, Any], k: int, replayed: bool = False) -> Answer:
         """A server's reply as an Answer."""
@@ -192,8 +224,8 @@ class Endpoint:
             if isinstance(text, str) and text:
                 texts.append(text if self.sampling.keep_reasoning else strip_reasoning(text))
         meta["finish"] = finish
-        if len(reply["choices"]) != k:
-            meta["asked"] = k  # kept, and said: the server gave another number of choices
+        if len(reply["choices"]) != k or reply.get("topped_up"):
+            meta |= {"asked": k, "given": len(reply["choices"]), "requests": 1 + reply.get("topped_up", 0)}  # kept, and said: another number of choices
         if not texts:
             return Answer(prompt_id=prompt.id, status="refused" if refusal else "no_answer", reason=refusal or f"empty ({finish[0] if finish else 'no choices'})", cost_usd=cost, meta=meta)
         candidates = tuple(Candidate(text=text) for text in texts)
@@ -206,6 +238,25 @@ def strip_reasoning(text: str) -> str:
         return text
     left = REASONING.sub("", text)
     return left.rpartition("</think>")[2].strip()
+
+
+async def _read_whole(response: Any) -> bytes:
+    """A reply's body; one without end is cut, and is then no completion."""
+    parts, size = [], 0
+    async for part in response.content.iter_any():
+        parts.append(part)
+        size += len(part)
+        if size > LARGEST_REPLY_BYTES:
+            response.close()
+            break
+    return b"".join(parts)
+
+
+def _add(a: dict[str, Any] | None, b: dict[str, Any] | None) -> dict[str, Any] | None:
+    """Tokens of two replies together; None where one does not say."""
+    if not a or not b:
+        return None
+    return {name: a[name] + b[name] for name in a if isinstance(a[name], int) and isinstance(b.get(name), int)}
 
 
 def _parse(content: bytes) -> dict[str, Any] | None:
