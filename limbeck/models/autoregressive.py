@@ -2,32 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from limbeck.errors import LimbeckError
 from limbeck.models.batch import BOS, EOS, Batch, SourceBatch
 from limbeck.models.blocks import Block, PointingHead, PromptReader, causal_bias, init_weights, key_bias, pointed_at
+from limbeck.models.infill import Wish
+from limbeck.models.memory import Memory, remember
 from limbeck.models.network import Allowed, Ranked, Shape, real_positions, target_loss
+from limbeck.models.noise import RowNoise, row_seeds
 
-
-@dataclass(frozen=True, slots=True)
-class _Prepared:
-    """Prompts read once: memory, each layer's cross keys and values, the padding bias, the head's keys."""
-
-    source: SourceBatch
-    memory: Tensor
-    cross: list[Any]
-    bias: Tensor
-    keys: Tensor
-
-    def select(self, row_N: Tensor) -> _Prepared:
-        """Some of the prompts."""
-        cross = [(key[row_N], value[row_N]) for key, value in self.cross]
-        return _Prepared(self.source.select(row_N), self.memory[row_N], cross, self.bias[row_N], self.keys[row_N])
+CUTS = 4  # beginnings of a snippet that are kept when it is mended
 
 
 class Autoregressive(nn.Module):
@@ -74,35 +63,59 @@ class Autoregressive(nn.Module):
 
     @torch.no_grad()
     def generate(
-        self, source: SourceBatch, *, k: int, allowed: Allowed | None, generator: torch.Generator, **sampling: Any
-    ) -> list[list[Ranked]]:
-        """Beam search with `beams` (at least k) hypotheses; or, with `temperature`, k nucleus samples ranked by log-probability."""
+        self, source: SourceBatch, *, k: int, allowed: Allowed | None, seed: int = 0, wishes: list[Wish] | None = None, strength: float = 0.5,
+        memory: Tensor | None = None, **sampling: Any,
+    ) -> list[list[Ranked]]:  # fmt: skip
+        """Beam search with `beams` (at least k) hypotheses; or, with `temperature`, k nucleus samples ranked by log-probability.
+
+        Of a wish's prefix every hypothesis is made to begin with it; a suffix cannot be promised, so it is refused. A snippet
+        is mended by keeping several of its beginnings, the shortest `1 - strength` of it, and writing on from each.
+        """
+        if wishes and any(wish.suffix for wish in wishes):
+            raise LimbeckError("an autoregressive student writes from left to right and cannot be held to an end", "suffix", "ask a masked or codefusion student, or give a prefix alone")
+        forced = [list(wish.prefix) for wish in wishes] if wishes else None
+        if wishes and any(wish.snippet for wish in wishes):
+            begins = [_beginnings(wish.snippet, strength) for wish in wishes]
+            many = None if memory is None else memory.repeat_interleave(CUTS, 0)
+            found = self.generate(
+                source.repeat(CUTS), k=k, allowed=None if allowed is None else lambda row, prefix: allowed(row // CUTS, prefix), seed=seed,
+                wishes=[Wish(prefix=begin) for row in begins for begin in row], memory=many, **sampling,
+            )  # fmt: skip
+            return [_best([r for part in found[at : at + CUTS] for r in part], k) for at in range(0, len(found), CUTS)]
         if sampling.get("temperature"):
-            return self._sample(source, sampling.get("memory"), k, allowed, generator, sampling["temperature"], sampling.get("top_p", 1.0))
-        return self._beam(source, sampling.get("memory"), max(k, int(sampling.get("beams", k + 1))), k, allowed)
+            noise = RowNoise(row_seeds(source, seed), k, source.kind_BS.device)
+            return self._sample(source, memory, k, allowed, noise, sampling["temperature"], sampling.get("top_p", 1.0), forced)
+        return self._beam(source, memory, max(k, int(sampling.get("beams", k + 1))), k, allowed, forced)
 
-    def _start(self, source: SourceBatch, memory: Tensor | None) -> _Prepared:
+    def _start(self, source: SourceBatch, memory: Tensor | None) -> Memory:
         """What every step needs of the prompts, made once."""
-        memory = memory if memory is not None else self.reader(source, self.symbols)
-        assert memory is not None
-        cross = [block.attend_cross.project(memory) for block in self.blocks]
-        return _Prepared(source, memory, cross, key_bias(source.mask_BS), self.head.key(memory))
+        return remember(self.reader(source, self.symbols) if memory is None else memory, source, self.blocks, self.head)
 
-    def _step(self, symbol_BG: Tensor, at: int, given: _Prepared, past: list[Any]) -> Tensor:
+    def _step(self, symbol_BG: Tensor, at: int, given: Memory, past: list[Any]) -> Tensor:
         """Log-probabilities of each hypothesis's next symbol [B, G, V]; `past` is replaced in place."""
-        x = self.symbols(symbol_BG) + self.place.weight[at] + self.content(pointed_at(given.memory, given.source, symbol_BG))
+        x = self.symbols(symbol_BG) + self.place.weight[at] + self.content(pointed_at(given.tokens_BSD, given.source, symbol_BG))
         for layer, block in enumerate(self.blocks):
             x, past[layer] = block.step(x, past[layer], given.cross[layer], given.bias)
-        return self.head(self.norm(x), given.memory, given.source, self.symbols, given.keys).log_softmax(-1)
+        return self.head(self.norm(x), given.tokens_BSD, given.source, self.symbols, given.keys_BSD).log_softmax(-1)
 
-    def _mask(self, logp_BGV: Tensor, prefixes: list[list[int]], rows: list[int], allowed: Allowed | None) -> Tensor:
+    def _mask(self, logp_BGV: Tensor, prefixes: list[list[int]], rows: list[int], at: int, allowed: Allowed | None, forced: list[list[int]] | None) -> Tensor:
+        """What the grammar and a forced beginning leave of the next symbol's log-probabilities."""
+        size = logp_BGV.shape[1]
+        if forced is not None and any(at < len(begin) for begin in forced):
+            logp_BGV = logp_BGV.clone()
+            for n, row in enumerate(rows):
+                if at < len(forced[row]):
+                    kept = logp_BGV[n, :, forced[row][at]].clone()
+                    logp_BGV[n] = -1e9
+                    logp_BGV[n, :, forced[row][at]] = kept
         if allowed is None:
             return logp_BGV
-        size = logp_BGV.shape[1]
         masks = np.stack([allowed(rows[n // size], prefix) for n, prefix in enumerate(prefixes)])
         return logp_BGV.masked_fill(~torch.from_numpy(masks).view(logp_BGV.shape), -1e9)
 
-    def _beam(self, source: SourceBatch, memory: Tensor | None, beams: int, k: int, allowed: Allowed | None) -> list[list[Ranked]]:
+    def _beam(
+        self, source: SourceBatch, memory: Tensor | None, beams: int, k: int, allowed: Allowed | None, forced: list[list[int]] | None
+    ) -> list[list[Ranked]]:
         batch = source.kind_BS.shape[0]
         given = self._start(source, memory)
         past: list[Any] = [None] * len(self.blocks)
@@ -113,7 +126,7 @@ class Autoregressive(nn.Module):
         done: list[list[Ranked]] = [[] for _ in range(batch)]
         rows = list(range(batch))  # prompts still being answered
         for at in range(self.shape.target_length):
-            total = score[:, :, None] + self._mask(self._step(symbol, at, given, past), prefixes, rows, allowed)
+            total = score[:, :, None] + self._mask(self._step(symbol, at, given, past), prefixes, rows, at, allowed, forced)
             size = total.shape[-1]
             for row, beam in (total[:, :, EOS] > -1e8).nonzero().tolist():
                 done[rows[row]].append(Ranked(list(prefixes[row * beams + beam]), float(total[row, beam, EOS])))
@@ -143,8 +156,9 @@ class Autoregressive(nn.Module):
         return len(found) >= k and sorted((f.score for f in found), reverse=True)[k - 1] >= best_open
 
     def _sample(
-        self, source: SourceBatch, memory: Tensor | None, k: int, allowed: Allowed | None, generator: torch.Generator, temperature: float, top_p: float
-    ) -> list[list[Ranked]]:
+        self, source: SourceBatch, memory: Tensor | None, k: int, allowed: Allowed | None, noise: RowNoise, temperature: float, top_p: float,
+        forced: list[list[int]] | None,
+    ) -> list[list[Ranked]]:  # fmt: skip
         batch = source.kind_BS.shape[0]
         given = self._start(source, memory)
         past: list[Any] = [None] * len(self.blocks)
@@ -153,10 +167,12 @@ class Autoregressive(nn.Module):
         score = torch.zeros(batch * k)
         is_open = torch.ones(batch * k, dtype=torch.bool)
         for at in range(self.shape.target_length):
-            logp = self._mask(self._step(symbol, at, given, past), prefixes, list(range(batch)), allowed).flatten(0, 1)
+            logp = self._mask(self._step(symbol, at, given, past), prefixes, list(range(batch)), at, allowed, forced).flatten(0, 1)
             ordered, index = (logp / temperature).softmax(-1).sort(-1, descending=True)
             ordered[ordered.cumsum(-1) - ordered > top_p] = 0.0
-            drawn = index.gather(1, torch.multinomial(ordered, 1, generator=generator))[:, 0]
+            summed = ordered.cumsum(-1)
+            place = (summed < noise.uniform(1) * summed[:, -1:]).sum(-1, keepdim=True).clamp(max=ordered.shape[-1] - 1)
+            drawn = index.gather(1, place)[:, 0]
             score = torch.where(is_open, score + logp.gather(1, drawn[:, None])[:, 0], score)
             for n, picked in enumerate(drawn.tolist()):
                 if is_open[n] and picked != EOS:
@@ -178,3 +194,9 @@ def _best(found: list[Ranked], k: int) -> list[Ranked]:
     for candidate in sorted(found, key=lambda r: -r.score):
         unique.setdefault(tuple(candidate.symbols), candidate)
     return list(unique.values())[:k]
+
+
+def _beginnings(snippet: tuple[int, ...], strength: float) -> list[tuple[int, ...]]:
+    """CUTS beginnings of a snippet, from `1 - strength` of it to all but its last symbol."""
+    least, most = round((1 - strength) * len(snippet)), max(0, len(snippet) - 1)
+    return [snippet[: round(min(least, most) + (most - min(least, most)) * at / (CUTS - 1))] for at in range(CUTS)]

@@ -31,8 +31,13 @@ class Attention(nn.Module):
         return key_BHSK, value_BHSK
 
     def forward(self, x_BLD: Tensor, kv: tuple[Tensor, Tensor], bias: Tensor | None) -> Tensor:
-        """Attend from x to projected keys and values; `bias` is added to the scores (0 or -inf)."""
+        """Attend from x to projected keys and values; `bias` is added to the scores (0 or -inf).
+
+        Where x has several rows (draws) for each row of keys, they attend as one long row: keys are never repeated.
+        """
         batch, length, width = x_BLD.shape
+        if len(kv[0]) != batch:
+            return self(x_BLD.reshape(len(kv[0]), -1, width), kv, bias).view(batch, length, width)
         query_BHLK = self.query(x_BLD).view(batch, length, self.heads, -1).transpose(1, 2)
         key_BHSK, value_BHSK = kv
         scores_BHLS = query_BHLK @ key_BHSK.transpose(2, 3) / math.sqrt(width // self.heads)
@@ -129,18 +134,30 @@ class PromptReader(nn.Module):
         slot = symbols(source.slot_BS) * (source.slot_BS > 0)[..., None]
         link = symbols(source.link_BS) * (source.link_BS > 0)[..., None]
         x = self.dropout(x + slot + self.link(link))
-        bias = key_bias(source.mask_BS)
+        return self._through(x, source.mask_BS)
+
+    def read_code(self, code_BLD: Tensor, mask_BL: Tensor) -> Tensor:
+        """E of an answer that is given as embedded symbols (CPD shows the encoder masked code): [B, L, D]."""
+        place_L = torch.arange(code_BLD.shape[1], device=code_BLD.device).clamp(max=self.position.num_embeddings - 1)
+        return self._through(self.dropout(code_BLD + self.position(place_L)), mask_BL)
+
+    def _through(self, x_BSD: Tensor, mask_BS: Tensor) -> Tensor:
+        bias = key_bias(mask_BS)
         for block in self.blocks:
-            x, _ = block(x, bias)
-        return self.norm(x)
+            x_BSD, _ = block(x_BSD, bias)
+        return self.norm(x_BSD)
 
 
 class PointingHead(nn.Module):
-    """Scores of all V symbols: tied to the symbol embedding, plus, for slots, how well the prompt's token there fits."""
+    """Scores of all V symbols, plus, for slots, how well the prompt's token there fits.
 
-    def __init__(self, width: int, fixed: int) -> None:
+    Tied to the symbol embedding; with `own` symbols, a fully connected layer of its own instead.
+    """
+
+    def __init__(self, width: int, fixed: int, own: int = 0) -> None:
         super().__init__()
         self.fixed = fixed
+        self.own = nn.Linear(width, own) if own else None
         self.query = nn.Linear(width, width, bias=False)
         self.key = nn.Linear(width, width, bias=False)
         self.scale = 1 / math.sqrt(width)
@@ -148,9 +165,15 @@ class PointingHead(nn.Module):
     def forward(
         self, hidden_BLD: Tensor, memory_BSD: Tensor, source: SourceBatch, symbols: nn.Embedding, key_BSD: Tensor | None = None
     ) -> Tensor:
-        """logits_BLV in float32; slots that the prompt does not have are at -1e4. `key_BSD` is self.key(memory), if at hand."""
+        """logits_BLV in float32; slots that the prompt does not have are at -1e4. `key_BSD` is self.key(memory), if at hand.
+
+        Several rows (draws) a prompt are scored as one long row.
+        """
+        if len(hidden_BLD) != len(memory_BSD):
+            folded = self(hidden_BLD.reshape(len(memory_BSD), -1, hidden_BLD.shape[-1]), memory_BSD, source, symbols, key_BSD)
+            return folded.view(*hidden_BLD.shape[:2], -1)
         keys_BSD = self.key(memory_BSD) if key_BSD is None else key_BSD
-        logits_BLV = functional.linear(hidden_BLD, symbols.weight).float() * self.scale * 4
+        logits_BLV = self.own(hidden_BLD).float() if self.own is not None else functional.linear(hidden_BLD, symbols.weight).float() * self.scale * 4
         scores_BLS = (self.query(hidden_BLD) @ keys_BSD.transpose(1, 2)).float() * self.scale
         slot_BS = source.slot_BS
         scores_BLS = scores_BLS * (slot_BS > 0)[:, None, :]
@@ -167,7 +190,9 @@ class PointingHead(nn.Module):
 
 
 def pointed_at(memory_BSD: Tensor, source: SourceBatch, symbol_BL: Tensor) -> Tensor:
-    """The prompt's token that each symbol points at, zeros for symbols that point nowhere: [B, L, D]."""
+    """The prompt's token that each symbol points at, zeros for symbols that point nowhere: [B, L, D]. Draws fold as in the head."""
+    if len(symbol_BL) != len(memory_BSD):
+        return pointed_at(memory_BSD, source, symbol_BL.reshape(len(memory_BSD), -1)).view(*symbol_BL.shape, -1)
     match_BLS = (source.slot_BS[:, None, :] == symbol_BL[:, :, None]) & (source.slot_BS > 0)[:, None, :]
     return match_BLS.to(memory_BSD.dtype) @ memory_BSD
 

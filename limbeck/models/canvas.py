@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import fields
-from typing import Any, TypeVar
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -12,17 +10,12 @@ from torch import Tensor
 from torch.nn import functional
 
 from limbeck.models.batch import BOS, EOS, PAD, Batch
+from limbeck.models.infill import Layout
 from limbeck.models.network import Allowed, Ranked
 
 NOISE_BINS = 5
 Reading = tuple[list[int], float]  # symbols before the end, log-probability with the end
-K = TypeVar("K")
-
-
-def read_knobs(kind: type[K], *givens: Mapping[str, Any]) -> K:
-    """A dataclass of knobs; later mappings win, keys that it does not have are someone else's."""
-    names = {f.name for f in fields(kind)}  # type: ignore[arg-type]
-    return kind(**{name: value for given in givens for name, value in given.items() if name in names})
+Valid = Callable[[int, list[int]], bool]  # whether a prompt's row and symbols are an answer at all
 
 
 def lay_out(batch: Batch, length: int) -> Batch:
@@ -119,15 +112,37 @@ def _argmax(logp_LV: np.ndarray) -> Reading:
     return best_L[:stop].tolist(), float(logp_LV.max(1)[: stop + 1].sum())
 
 
-def best_distinct(draws: Sequence[Sequence[Reading]], k: int, traces: Sequence[list[list[int]]]) -> list[Ranked]:
-    """The k likeliest answers: each draw's best first, and runners-up only while there are fewer than k.
+def read_draws(logp_RLV: np.ndarray, draws: int, reader: Reader, layout: Layout | None) -> list[list[Reading]]:
+    """Each row's readings; what a wish fixes is kept, and readings that miss it are dropped."""
+    out = []
+    for row, logp_LV in enumerate(logp_RLV):
+        if layout is None:
+            out.append(reader.read(logp_LV, row // draws))
+            continue
+        readings = reader.read(layout.constrain(logp_LV, row), row // draws)
+        out.append([reading for reading in readings if reading[1] > -1e8])
+    return out
 
-    `traces[d]` is how draw d took shape; only the first answer carries its own.
-    """
+
+def best_distinct(draws: Sequence[Sequence[Reading]], k: int) -> list[Ranked]:
+    """The k likeliest answers: each draw's best first, and runners-up only while there are fewer than k."""
     firsts = sorted(((reading, d) for d, readings in enumerate(draws) for reading in readings[:1]), key=lambda r: -r[0][1])
     others = sorted(((reading, d) for d, readings in enumerate(draws) for reading in readings[1:]), key=lambda r: -r[0][1])
     chosen: dict[tuple[int, ...], Ranked] = {}
     for (symbols, score), draw in [*firsts, *others]:
         if symbols and len(chosen) < k:
-            chosen.setdefault(tuple(symbols), Ranked(symbols, score, [] if chosen else traces[draw]))
-    return sorted(chosen.values(), key=lambda ranked: -ranked.score if ranked.trace == [] else float("-inf"))
+            chosen.setdefault(tuple(symbols), Ranked(symbols, score, draw=draw))
+    first, rest = list(chosen.values())[:1], list(chosen.values())[1:]
+    return [*first, *sorted(rest, key=lambda ranked: -ranked.score)]
+
+
+def rank_draws(readings_R: Sequence[Sequence[Reading]], draws: int, k: int) -> list[list[Ranked]]:
+    """Each prompt's draws ranked."""
+    return [best_distinct(readings_R[at : at + draws], k) for at in range(0, len(readings_R), draws)]
+
+
+def faulty_rows(readings_R: Sequence[Sequence[Reading]], draws: int, valid: Valid | None) -> list[int]:
+    """Rows whose best reading is no answer."""
+    if valid is None:
+        return []
+    return [row for row, readings in enumerate(readings_R) if not readings or not valid(row // draws, readings[0][0])]

@@ -130,7 +130,7 @@ class Expert:
         began = time.perf_counter()
         ranked = self.network.generate(
             source, k=max(k, self.beams), allowed=lambda row, prefix: self.codec.allowed(prompts[row], prefix),
-            generator=torch.Generator().manual_seed(self.seed), beams=max(k + 1, self.beams), **self.sampling, **given,
+            seed=self.seed, beams=max(k + 1, self.beams), **self.sampling, **given,
         )  # fmt: skip
         answers = [self._finish(p, found, k) for p, found in zip(prompts, ranked, strict=True)]
         seconds = (time.perf_counter() - began) / len(prompts)

@@ -44,6 +44,7 @@ class Ranked:
     symbols: list[int]
     score: float
     trace: list[list[int]] = field(default_factory=list)
+    draw: int = 0  # which of a diffusion student's draws it was read from
 
 
 class Network(Protocol):
@@ -56,9 +57,13 @@ class Network(Protocol):
         ...
 
     def generate(
-        self, source: SourceBatch, *, k: int, allowed: Allowed | None, generator: torch.Generator, **sampling: Any
+        self, source: SourceBatch, *, k: int, allowed: Allowed | None, seed: int = 0, **sampling: Any
     ) -> list[list[Ranked]]:
-        """At most `k` distinct candidates a prompt, best first."""
+        """At most `k` distinct candidates a prompt, best first; noise is seeded by each prompt's content and `seed`.
+
+        `sampling` may hold `wishes` (one infill.Wish a prompt), `strength` (how much of a snippet is made anew) and `valid`
+        (row, symbols -> whether it is an answer, for repair), besides what the kind of student lets be chosen.
+        """
         ...
 
 

@@ -1,4 +1,4 @@
-"""The square-root noise schedule of Diffusion-LM and CODEFUSION, thinned out to few steps, with DDPM and DDIM updates."""
+"""The square-root noise schedule of Diffusion-LM and CODEFUSION, thinned out to few steps, with DDPM, DDIM and DPM-Solver++ updates."""
 
 from __future__ import annotations
 
@@ -73,3 +73,23 @@ class SqrtSchedule(nn.Module):
         kept = abar / earlier
         mean = earlier.sqrt() * (1 - kept) / (1 - abar) * x0_BLD + kept.sqrt() * (1 - earlier) / (1 - abar) * x_BLD
         return mean + ((1 - kept) * (1 - earlier) / (1 - abar)).sqrt() * noise
+
+    def dpm_step(self, x_BLD: Tensor, x0_BLD: Tensor, t: int, previous: int | None, *, before: tuple[int, Tensor] | None) -> Tensor:
+        """DPM-Solver++(2M) (Lu et al. 2022, algorithm 2): x0 is extrapolated along log-SNR from the step `before` (time, x0).
+
+        With D = (1 + 1/2r) x0 - 1/2r x0_before:  x_s = (sigma_s / sigma_t) x_t - alpha_s (exp(-h) - 1) D,  h = lambda_s - lambda_t.
+        The first step has nothing before it and is first order, which is DDIM; the last one gives x0 itself.
+        """
+        if previous is None:
+            return x0_BLD
+        h = self._log_snr(previous) - self._log_snr(t)
+        if before is not None:
+            ratio = (self._log_snr(t) - self._log_snr(before[0])) / h
+            x0_BLD = (1 + 1 / (2 * ratio)) * x0_BLD - before[1] / (2 * ratio)
+        alpha, sigma = math.sqrt(self.abar_T[previous]), math.sqrt(1 - self.abar_T[previous])
+        return sigma / math.sqrt(1 - self.abar_T[t]) * x_BLD - alpha * math.expm1(-h) * x0_BLD
+
+    def _log_snr(self, t: int) -> float:
+        """lambda: log of signal over noise, the solver's clock."""
+        abar = float(self.abar_T[t])
+        return 0.5 * math.log(abar / (1 - abar))
