@@ -186,23 +186,58 @@ def _trained_on(dataset: Path) -> list[Example]:
 def _evaluate(run: Run, recipe: Recipe, task: Any, dataset: Path, tell: Tell) -> dict[str, Any]:
     """Everybody on every split; each answerer is a step of its own, so that a killed run asks nobody twice."""
     from limbeck.evaluate.summary import summarise
+    from limbeck.sweeping import load_swept
 
     found: dict[str, dict[str, Any]] = {}
     seen: list[Example] = []
     makers: dict[str, Any] = {}
     if recipe.teacher.model != "generator":
         makers["teacher"] = (recipe.teacher.model, lambda: resolve.get_expert(recipe.teacher.model, task, name="teacher"))
+    ways, costs = {}, {}
     for arm in arms_of(recipe):
-        path = run.path / "train" / arm.folder
-        makers[arm.folder] = (hash_file(path / "expert" / "model.safetensors"), lambda path=path, arm=arm: resolve.get_expert(str(path / "expert"), task, name=arm.folder))
+        path = run.path / "train" / arm.folder / "expert"
+        ways[arm.name] = way = ways[arm.name] if arm.name in ways else _sweep(run, recipe, task, dataset, arm, path, tell)
+        makers[arm.folder] = ([hash_file(path / "model.safetensors"), way], lambda path=path, arm=arm, way=way: load_swept(str(path), task.name, arm.folder, way))
+        if recipe.evaluate.footprint and arm.name not in costs:
+            costs[arm.name] = _footprint(run, recipe, task, dataset, arm, path, way, tell)
     for name in recipe.evaluate.baselines:
         makers[name] = (hash_file(dataset / "data.jsonl.gz"), lambda name=name: resolve.get_baseline(name, task, seen or seen.extend(_trained_on(dataset)) or seen))
     for name, (identity, maker) in makers.items():
         inputs = {"answerer": identity, "task": [task.name, task.version], "dataset": hash_file(dataset / "held_out.jsonl.gz")}
         found[name] = _examine(run, recipe, task, dataset, name, inputs, maker, tell)
     results = summarise(recipe.recipe.name, found, [a.folder for a in arms_of(recipe)], recipe.evaluate.splits)
+    results |= {"ways": ways, "footprints": costs} if recipe.evaluate.sweep or costs else {}
     write_atomically(run.path / "results.json", json.dumps(results, indent=1).encode())
     return results
+
+
+def _sweep(run: Run, recipe: Recipe, task: Any, dataset: Path, arm: Arm, path: Path, tell: Tell) -> dict[str, Any]:
+    """The way to answer that served an arm's first seed best on examples of their own; nothing where no ways are given."""
+    settings = recipe.evaluate.sweep.get(arm.student.kind, ())
+    if not settings:
+        return {}
+    from limbeck.sweeping import sweep
+
+    section = {"settings": list(settings), "split": recipe.evaluate.sweep_split, "k": recipe.evaluate.k, "limit": recipe.evaluate.limit}
+    step = run.step(f"sweep/{arm.name}", section, {"answerer": hash_file(path / "model.safetensors"), "task": [task.name, task.version]}, ("evaluate", "models", "tasks"))
+    if not _ready(step, tell):
+        examples = _examples(task, recipe.evaluate.sweep_split, dataset, recipe.evaluate.limit)
+        step.write_json("sweep.json", sweep(task, str(path), settings, examples, recipe.evaluate.k, lambda done, of: tell("evaluate", {"answerer": arm.name, "split": "sweep", "done": done, "of": of})))
+        step.finish()
+    return json.loads((step.path / "sweep.json").read_text(encoding="utf-8"))["chosen"]
+
+
+def _footprint(run: Run, recipe: Recipe, task: Any, dataset: Path, arm: Arm, path: Path, way: dict[str, Any], tell: Tell) -> dict[str, Any]:
+    """Waiting time and memory of an arm's first seed, answering as it is examined."""
+    from limbeck.sweeping import footprint
+
+    section = {"requests": recipe.evaluate.footprint, "k": recipe.evaluate.k, "way": way}
+    step = run.step(f"footprint/{arm.name}", section, {"answerer": hash_file(path / "model.safetensors")}, ("models",))
+    if not _ready(step, tell):
+        examples = _examples(task, recipe.evaluate.splits[0], dataset, recipe.evaluate.footprint)
+        step.write_json("footprint.json", footprint(path, task.name, way, examples, recipe.evaluate.k))
+        step.finish()
+    return json.loads((step.path / "footprint.json").read_text(encoding="utf-8"))
 
 
 def _examine(run: Run, recipe: Recipe, task: Any, dataset: Path, name: str, inputs: dict[str, Any], maker: Any, tell: Tell) -> dict[str, Any]:

@@ -58,6 +58,8 @@ def validate(raw: dict[str, Any], where: str) -> Recipe:
         if names.count(arm.name) > 1:
             raise LimbeckError(f"two students are called {arm.name!r}", f"{where}, [[arm]]", "give each arm a name of its own; `student` is the recipe's own")
         with_arm(recipe, arm, where)
+    if recipe.evaluate.sweep and recipe.evaluate.sweep_split in recipe.evaluate.splits:
+        raise LimbeckError(f"the sweep would be tuned on what is examined: {recipe.evaluate.sweep_split!r}", f"{where}, evaluate.sweep_split", "name a split that is not among evaluate.splits")
     if len(set(recipe.recipe.seeds)) < len(recipe.recipe.seeds):
         raise LimbeckError(f"recipe.seeds repeats a seed: {list(recipe.recipe.seeds)}", where, "name each seed once")
     return recipe

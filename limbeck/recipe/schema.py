@@ -87,12 +87,16 @@ class EvaluateSection(Section):
     k: int = Field(5, ge=1, le=50, description="candidates asked for")
     baselines: tuple[str, ...] = Field(("nearest", "majority"), description="answerers that cost nothing")
     limit: int = Field(0, ge=0, description="at most so many examples a split; 0 is all")
+    sweep: dict[Kind, tuple[dict[str, Any], ...]] = Field(default_factory=dict, description="ways to answer tried for each kind of student on `sweep_split` before the examination; the best serves")
+    sweep_split: str = Field("generated", description="the examples of the sweep: none of `splits`")
+    footprint: int = Field(0, ge=0, le=1000, description="requests answered one at a time in a process of its own for waiting time and memory; 0 is none")
 
 
 class ReportSection(Section):
     """What a reader sees."""
 
     examples: int = Field(60, ge=0, description="examples in the browser of the page")
+    paper: Literal["", "codefusion"] = Field("", description="a paper whose tables stand beside ours, with what is wrong about them")
 
 
 class ArmSection(Section):

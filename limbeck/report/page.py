@@ -11,6 +11,7 @@ from markupsafe import Markup
 
 from limbeck.recipe.schema import ReportSection
 from limbeck.report import figures
+from limbeck.report.study import study_of
 from limbeck.run import write_atomically
 
 
@@ -23,6 +24,7 @@ def write_report(run_folder: Path, section: ReportSection) -> Path:
     curves = {p.parent.name: _lines(p) for p in sorted((run_folder / "train").glob("*/metrics.jsonl")) if p.parent.name in shown}
     means, seeds = _means_of_seeds(results), max(map(len, results["groups"].values()))
     trials = _json(run_folder / "evaluate" / first / f"{split}.json")["trials"][: section.examples]
+    study = study_of(run_folder, results, means, section.paper)
     environment = Environment(loader=PackageLoader("limbeck.report"), autoescape=True, trim_blocks=True, lstrip_blocks=True)
     environment.filters["pct"] = lambda v: "-" if v is None else f"{100 * v:.1f}"
     html = environment.get_template("page.html").render(
@@ -30,7 +32,7 @@ def write_report(run_folder: Path, section: ReportSection) -> Path:
         keep=_json(run_folder / "distill" / "keep.json"), recipe=(run_folder / "recipe.toml").read_text(encoding="utf-8"),
         manifests=_manifests(run_folder), traces=_traces(run_folder, results, split),
         bars={s: Markup(figures.topk_bars(means, s)) for s in results["splits"]},
-        sizes=Markup(figures.score_by_size(means, split)), losses=Markup(figures.loss_curves(curves)),
+        study=study, curve=Markup(study["curve"]), sizes=Markup(figures.score_by_size(means, split)), losses=Markup(figures.loss_curves(curves)),
         differences=Markup(figures.differences(results["comparisons"], results["splits"])), noise=Markup(figures.loss_by_noise(curves)),
         keeps=Markup(figures.keep_bars(_json(run_folder / "distill" / "keep.json"))), examples=_embed([t | {"main": t.get(results["scores"][0].get("main", "execution"), [])} for t in trials]),
     )  # fmt: skip
