@@ -10,6 +10,7 @@ import random
 import re
 
 CHANGE = 0.35  # of the phrases that a group knows
+BLURRED = 0.04  # of plain words of four letters and more
 
 GROUPS = (
     ("find", "search for", "look for", "locate"),
@@ -80,6 +81,16 @@ def paraphrase(text: str, draw: random.Random) -> str:
     if opening and re.match(r"[A-Za-z]+ ", said) and said.split()[0].lower() in _OPENERS:
         said = opening + said[:1].lower() + said[1:]
     return said
+
+
+def blur(text: str, draw: random.Random) -> str:
+    """The request with a plain word left out or mistyped here and there, as people write; values stay."""
+    words = text.split(" ")
+    for at, word in enumerate(words):
+        if len(word) > 3 and word.isalpha() and word.islower() and draw.random() < BLURRED:
+            cut = draw.randrange(1, len(word) - 1)
+            words[at] = draw.choice(("", word[:cut] + word[cut + 1 :], word[:cut] + word[cut + 1] + word[cut] + word[cut + 2 :]))
+    return " ".join(w for w in words if w)
 
 
 def _said(text: str, draw: random.Random) -> str:

@@ -15,7 +15,7 @@ from functools import lru_cache
 from limbeck.data.groups import normalise, split_by_group
 from limbeck.data.sources import read_source
 from limbeck.errors import LimbeckError
-from limbeck.tasks.bash.paraphrase import paraphrase
+from limbeck.tasks.bash.paraphrase import blur, paraphrase
 from limbeck.tasks.pieces import Token, _stands, tokens_of
 
 WORDS = (
@@ -26,6 +26,13 @@ ENDINGS = "txt log csv py sh c h cpp js html xml json md conf cfg jpg png gz tar
 FOLDERS = "/tmp /var/log /etc /home/user /usr/local /opt/app /srv/www ./src ./build ~/docs ~/work data logs src bin lib".split()
 PLACEHOLDER = re.compile(r"\{\{(.*?)\}\}")
 CHOICE = re.compile(r"\{\{\[([^|\]]+)\|([^\]]+)\]\}\}")
+# Tools that NL2Bash's people did not ask about and everybody else does: their pages are learnt too, with the tool named in the request.
+ALSO = frozenset((
+    "git docker systemctl journalctl service apt apt-get dpkg dnf yum pip npm jq tmux crontab useradd usermod userdel groupadd passwd ip ss netstat nmap lsof free vmstat uptime lsblk "
+    "fdisk blkid swapon nc tcpdump iptables ufw openssl gpg sha256sum xz zstd 7z unrar parallel watch timeout nohup strace gcc make python node mysql psql sqlite3 ffmpeg convert "
+    "wget curl scp sftp lscpu lsusb lspci dmesg sysctl modprobe hostnamectl timedatectl nmcli ping traceroute dig nslookup whois kill pkill killall pgrep nice renice jobs bg fg "
+    "shred truncate fallocate stat file strings xxd hexdump base64 iconv column nl tac rev paste join fold fmt expand comm shuf"
+).split())
 SHARES = {"pool": 0.94, "dev": 0.03, "examination": 0.03}
 CHANGE = 0.75  # of shared values changed in a varied pair
 SAID_ANEW = 0.5  # of varied pairs put in other words
@@ -42,7 +49,7 @@ def training_pairs() -> tuple[tuple[str, str], ...]:
 
 @lru_cache(maxsize=1)
 def page_pairs() -> tuple[tuple[str, str], ...]:
-    """Pairs of tldr (common and Linux pages) and of cheat sheets whose utility NL2Bash's training commands use; none where these sources are absent."""
+    """Pairs of tldr (common and Linux pages) and of cheat sheets for the utilities of NL2Bash's training commands and of ALSO; none where these sources are absent."""
     known = {cmd.split()[0] for _, cmd in training_pairs() if cmd.split()}
     out = []
     for source, name in (("tldr", "tldr/tldr_pairs.jsonl"), ("cheatsheets", "cheatsheets/cheat_pairs.jsonl")):
@@ -50,8 +57,19 @@ def page_pairs() -> tuple[tuple[str, str], ...]:
             rows = [json.loads(line) for line in read_source(source, name).decode("utf-8").splitlines()]
         except LimbeckError:
             continue
-        out += [(r["nl"], plain_page(r["cmd"])) for r in rows if r.get("platform", "common") in ("common", "linux") and r["cmd"].split()[:1] and r["cmd"].split()[0] in known]
+        for row in rows:
+            tool = _tool(row)
+            if row.get("platform", "common") in ("common", "linux") and tool in known | ALSO:
+                out.append((row["nl"] if tool in known or tool in row["nl"].lower() else f"{row['nl'].rstrip('.')} with {tool}", plain_page(row["cmd"])))
     return tuple((nl, cmd) for nl, cmd in out if cmd and "\n" not in cmd)
+
+
+def _tool(row: dict[str, str]) -> str:
+    """The utility a page's command is about: its own page's where the command has it, else its first word that is not sudo."""
+    words = row["cmd"].split()
+    page = row.get("page", "")
+    named = [name for name in (page, page.split("-")[0]) if name in words[:2]]
+    return (named or [w for w in words if w != "sudo"] or [""])[0] if not page or named else ""
 
 
 @lru_cache(maxsize=8)
@@ -81,7 +99,7 @@ def varied(nl: str, command: str, draw: random.Random) -> tuple[str, str]:
         fresh = _another(token, draw)
         nl, command = _replace(nl, token.text, fresh), _replace(command, token.text, fresh)
     if draw.random() < SAID_ANEW:
-        nl = paraphrase(nl, draw)
+        nl = blur(paraphrase(nl, draw), draw)
     if draw.random() < 0.3:
         nl = nl[:1].lower() + nl[1:]
     return (nl.rstrip(" .") if draw.random() < 0.3 else nl), command
