@@ -68,7 +68,7 @@ def _tool(row: dict[str, str]) -> str:
     """The utility a page's command is about: its own page's where the command has it, else its first word that is not sudo."""
     words = row["cmd"].split()
     page = row.get("page", "")
-    named = [name for name in (page, page.split("-")[0]) if name in words[:2]]
+    named = [name for name in (page, re.split("[- ]", page)[0]) if name in words[:2]]
     return (named or [w for w in words if w != "sudo"] or [""])[0] if not page or named else ""
 
 
