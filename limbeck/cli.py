@@ -198,7 +198,7 @@ def evaluate(
     prompt: Annotated[str | None, typer.Option("--prompt", help="the wording, where a task has several (medec: p1, p2)")] = None,
     prompt_file: Annotated[Path | None, typer.Option("--prompt-file", help="a wording of your own, with {sentences} and the like in it")] = None,
     shots: Annotated[int | None, typer.Option("--shots", min=0, max=64, help="worked examples before the question (gsm8k, mmlu, arc)")] = None,
-    by: Annotated[str | None, typer.Option("--by", help="choices: letter, or likelihood where the model can give it")] = None,
+    by: Annotated[str | None, typer.Option("--by", help="choices: letter, or where the model can give it likelihood (of letters) or text (of each choice, per byte)")] = None,
     registry: Annotated[list[str] | None, typer.Option("--registry", help="openai-evals:NAME tasks: a checkout or registry folder; may be repeated")] = None,
     judge: Annotated[str | None, typer.Option("--judge", metavar="MODEL", help="tasks that a model grades: which")] = None,
     judge_url: Annotated[str, typer.Option("--judge-url", help="the judge's server; --base-url unless said")] = "",

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from limbeck.errors import LimbeckError
-from limbeck.records import Answer, Candidate
+from limbeck.records import Answer, Candidate, Example, Prompt
 from limbeck.tasks.bbh import BbhTask, final_answer, normalise, worked
 from limbeck.tasks.choices import ArcTask, GpqaTask, MmluTask, TruthfulQaTask, show, shuffled
 from limbeck.tasks.extract import choice_letter, code_block, last_number, strict_number, to_number
@@ -156,3 +156,15 @@ def test_nexus_has_its_five_parts_and_every_reference_is_right_against_itself():
     assert len(examples) == 78 + 151 + 38 + 21 + 51
     judged = [task.judge(e, e.gold[0]) for e in examples if e.meta["family"] == "toolalpaca"]
     assert len(judged) == 51 and all(isinstance(j, dict) and j["correct"] == 1 for j in judged)
+
+
+@needs_data
+def test_worked_problems_of_mgsm_are_in_the_language_of_the_question():
+    task = MgsmTask(shots=8)
+    for language in ("de", "ja", "te"):
+        turns = task.examples(language, 1)[0].prompt.context["messages"]
+        assert len(turns) == 17 and turns[-1]["content"].endswith(turns[0]["content"].split("\n\n")[-1])
+        assert task.judge(Example(id="", prompt=Prompt(id="", text=""), gold=("11",)), turns[1]["content"]) == {"correct": 1.0, "strict": 0.0}
+    assert task.version != MgsmTask().version
+    with pytest.raises(LimbeckError, match="8 worked problems"):
+        MgsmTask(shots=9)

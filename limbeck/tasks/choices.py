@@ -1,7 +1,8 @@
 """Questions with a few choices, answered by a letter: MMLU, ARC-Challenge, TruthfulQA, GPQA.
 
-Where an answerer can give likelihoods, the letters of Prompt.context["choices"] are ranked by them; else the letter is read from
-free text, and a text that names two or none is missing, not wrong.
+By "letter" the letter is read from free text, and a text that names two or none is missing, not wrong. By "likelihood" the letters in
+Prompt.context["choices"] are ranked by their probability. By "text" the choices are not shown: each one's own text is ranked, per byte
+(the measure that decides) and as a whole, as base models are examined.
 """
 
 from __future__ import annotations
@@ -18,34 +19,64 @@ from typing import Any
 
 from limbeck.data.sources import get_source, read_source
 from limbeck.errors import LimbeckError
-from limbeck.records import Example, Prompt, content_id
+from limbeck.records import Answer, Example, Prompt, Verdict, content_id
 from limbeck.tasks.extract import choice_letter
 from limbeck.tasks.text_task import TextTask
 
 SCORER_VERSION = 2
+WAYS = ("letter", "likelihood", "text")
 LETTERS = "ABCDEFGHIJKLMNOP"
+ASK_TEXT = "Question: {question}\nAnswer:"
 ASK = "{question}\n\n{choices}\n\nReply with the letter of the right choice and nothing else."
 
 
 class ChoiceTask(TextTask):
-    """A letter against the gold letter. `by` is "letter" (free text) or "likelihood" (only answerers that can rank)."""
+    """A letter against the gold letter. `by` is "letter" (free text), or "likelihood" or "text" (only answerers that can rank)."""
+
+    has_shots = True
 
     def __init__(self, shots: int = 0, by: str = "letter") -> None:
-        if by not in ("letter", "likelihood"):
-            raise LimbeckError(f"choices cannot be judged by {by!r}", f"task {self.name}", "letter or likelihood")
+        if by not in WAYS:
+            raise LimbeckError(f"choices cannot be judged by {by!r}", f"task {self.name}", f"one of: {', '.join(WAYS)}")
+        if shots and not self.has_shots:
+            raise LimbeckError(f"task {self.name!r} has no worked examples", "--shots", "its source holds none that are not asked; leave --shots out")
         self.shots, self.by = shots, by
-        self.version = f"{SCORER_VERSION}-{shots}shot-{by}-{content_id(ASK, 6)}"
+        self.version = f"{SCORER_VERSION}-{shots}shot-{by}-{content_id(ASK_TEXT if by == 'text' else ASK, 6)}"
+        if by == "text":
+            self.measures = ("per_byte", "whole")
+
+    def score(self, example: Example, answer: Answer) -> Verdict:
+        """By text: the likeliest choice per byte, and as a whole. Else as any text."""
+        if self.by == "letter" or answer.status != "scored":
+            return super().score(example, answer)
+        ranking: list[list[float]] = answer.meta.get("ranking") or []
+        if not ranking:
+            return Verdict(status="failed", reason="the answerer gives no likelihoods: --by letter")
+        if self.by == "likelihood":
+            return super().score(example, answer)
+        best = [max(range(len(ranking)), key=[pair[by] for pair in ranking].__getitem__) for by in (1, 0)]
+        gold = example.meta["gold"]
+        return Verdict(status="scored", measures={name: (float(at == gold),) for name, at in zip(self.measures, best, strict=True)})
 
     def judge(self, example: Example, text: str) -> dict[str, float] | str:
         """Right where the one letter named is the gold."""
         found = choice_letter(text, LETTERS[: example.meta["choices"]])
         return found[1] if isinstance(found, tuple) else {"correct": float(found == example.gold[0])}
 
+    def _turns(self, question: str, choices: Sequence[str], gold: str) -> list[dict[str, str]]:
+        """A solved question as two turns."""
+        if self.by == "text":
+            return [{"role": "user", "content": ASK_TEXT.format(question=question.strip())}, {"role": "assistant", "content": choices[LETTERS.index(gold)]}]
+        return [{"role": "user", "content": show(question, choices)}, {"role": "assistant", "content": gold}]
+
     def _example(self, name: str, question: str, choices: Sequence[str], gold: str, before: list[dict[str, str]], **meta: Any) -> Example:
-        text = show(question, choices)
+        text = ASK_TEXT.format(question=question.strip()) if self.by == "text" else show(question, choices)
         context: dict[str, Any] = {"messages": [*before, {"role": "user", "content": text}]} if before else {}
         if self.by == "likelihood":
             context["choices"] = list(LETTERS[: len(choices)])
+        elif self.by == "text":
+            context["choices"], meta = list(choices), {**meta, "gold": LETTERS.index(gold)}
+            gold = str(choices[meta["gold"]])
         return Example(id=name, prompt=Prompt(id=name, text=text, context=context), gold=(gold,), source=self.name, meta={"choices": len(choices), **meta})
 
 
@@ -65,7 +96,7 @@ class MmluTask(ChoiceTask):
 
     def _subject(self, subject: str) -> list[Example]:
         shown = _read_csv(f"mmlu/dev/{subject}_dev.csv")[: self.shots] if self.shots else []
-        before = [turn for q, c, gold in shown for turn in ({"role": "user", "content": show(q, c)}, {"role": "assistant", "content": gold})]
+        before = [turn for q, c, gold in shown for turn in self._turns(q, c, gold)]
         rows = _read_csv(f"mmlu/test/{subject}_test.csv")
         return [self._example(f"mmlu-{subject}-{n}", q, c, gold, before, family=subject) for n, (q, c, gold) in enumerate(rows)]
 
@@ -84,7 +115,7 @@ class ArcTask(ChoiceTask):
 
     def _load(self, split: str) -> list[Example]:
         shown = _read_arc("train")[: self.shots] if self.shots else []
-        before = [turn for _, q, c, gold in shown for turn in ({"role": "user", "content": show(q, c)}, {"role": "assistant", "content": gold})]
+        before = [turn for _, q, c, gold in shown for turn in self._turns(q, c, gold)]
         return [self._example(name, q, c, gold, before) for name, q, c, gold in _read_arc("test")]
 
 
@@ -106,6 +137,7 @@ class TruthfulQaTask(ChoiceTask):
     """
 
     name = "truthfulqa"
+    has_shots = False
 
     def _load(self, split: str) -> list[Example]:
         rows = list(csv.DictReader(io.StringIO(read_source("truthfulqa", "truthfulqa/TruthfulQA.csv").decode("utf-8"))))
@@ -122,6 +154,7 @@ class GpqaTask(ChoiceTask):
     """GPQA from the user's own CSV, or a zip that is read and never written unpacked: LIMBECK_GPQA, and LIMBECK_GPQA_PASSWORD."""
 
     name = "gpqa"
+    has_shots = False
     known_splits = ("diamond", "main", "extended")
 
     def _load(self, split: str) -> list[Example]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 from limbeck.data.sources import read_source
@@ -12,6 +13,7 @@ from limbeck.tasks.extract import last_number, strict_number, to_number
 from limbeck.tasks.text_task import TextTask
 
 SCORER_VERSION = 1
+MGSM_SHOTS = 8
 ASK = "{question}\n\nWork it out step by step. End with a line that says: The answer is N."
 NATIVE = {
     "bn": "ধাপে ধাপে সমাধান করুন। শেষ লাইনে শুধু উত্তরটি সংখ্যায় লিখুন।", "de": "Löse die Aufgabe Schritt für Schritt. Schreibe in die letzte Zeile nur die Antwort als Zahl.",
@@ -77,22 +79,38 @@ def _plain(solution: str) -> str:
 
 
 class MgsmTask(NumberTask):
-    """250 problems in eleven languages. Row i is one problem in all of them, so errors are clustered by row."""
+    """250 problems in eleven languages. Row i is one problem in all of them, so errors are clustered by row.
+
+    `shots` (at most eight) of the source's own worked problems, in the language of the question, go before.
+    """
 
     name = "mgsm"
     known_splits = ("test", *NATIVE)
 
-    def __init__(self) -> None:
-        self.version = f"{SCORER_VERSION}-{content_id(NATIVE, 6)}"
+    def __init__(self, shots: int = 0) -> None:
+        if shots > MGSM_SHOTS:
+            raise LimbeckError(f"MGSM has {MGSM_SHOTS} worked problems a language, not {shots}", "--shots", f"ask for at most {MGSM_SHOTS}")
+        self.shots = shots
+        self.version = f"{SCORER_VERSION}-{shots}shot-{content_id(NATIVE, 6)}" if shots else f"{SCORER_VERSION}-{content_id(NATIVE, 6)}"
 
     def _load(self, split: str) -> list[Example]:
         return [e for language in (NATIVE if split == "test" else (split,)) for e in self._language(language)]
 
     def _language(self, language: str) -> list[Example]:
-        found = []
+        found, before = [], self._worked(language) if self.shots else []
         for number, line in enumerate(read_source("mgsm", f"mgsm/mgsm_{language}.tsv").decode().splitlines()):
             question, _, gold = line.partition("\t")
             name = f"mgsm-{language}-{number}"
-            prompt = Prompt(id=name, text=f"{question}\n\n{NATIVE[language]}")
+            text = f"{question}\n\n{NATIVE[language]}"
+            prompt = Prompt(id=name, text=text, context={"messages": [*before, {"role": "user", "content": text}]} if before else {})
             found.append(Example(id=name, prompt=prompt, gold=(gold.strip(),), source="mgsm", meta={"cluster": number, "family": language}))
         return found
+
+    def _worked(self, language: str) -> list[dict[str, str]]:
+        """The first worked problems as turns, without the labels ("Question:", "Step-by-step answer:") that stand before them."""
+        rows = json.loads(read_source("mgsm-exemplars", "mgsm/exemplars.json"))["MGSM_EXEMPLARS"][language]
+        turns = []
+        for number in range(1, self.shots + 1):
+            question, answer = (re.split(r"[:：]", rows[str(number)][key], maxsplit=1)[1].strip() for key in ("q", "a"))
+            turns += [{"role": "user", "content": f"{question}\n\n{NATIVE[language]}"}, {"role": "assistant", "content": answer}]
+        return turns

@@ -13,11 +13,12 @@ import random
 import re
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from limbeck.errors import LimbeckError
 from limbeck.records import Answer, Candidate, Prompt, content_id
+from limbeck.teachers import likelihood
 from limbeck.teachers.calls import CallCache
 
 AGAIN = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
@@ -73,6 +74,10 @@ class Endpoint:
 
     def answer_each(self, prompts: Sequence[Prompt], k: int, done: Done) -> None:
         """Calls `done(index, answer)` as answers come in. Raises LimbeckError where asking on is of no use."""
+        if any(likelihood.by_text(p) for p in prompts):
+            if self.sampling.style != "raw":
+                raise LimbeckError("a chat server does not say how likely a text is", self.base_url, "--raw with a server that echoes log-probabilities, or --by letter or likelihood; in a task of your own, leave `choices` out")
+            prompts, done = likelihood.unfold(prompts, lambda p: self._body(p, 1)["prompt"], k, done)
         bodies = [self._body(prompt, k) for prompt in prompts]
         keys = [content_id([self.base_url, body], 32) for body in bodies]
         known = self._cache.find(keys) if self._cache else {}
@@ -103,6 +108,10 @@ class Endpoint:
             body["prompt"] = "\n\n".join(m["content"] for m in messages)
         else:
             body["messages"] = messages
+        if "said" in prompt.context:
+            return likelihood.echo_body(body, prompt.context["said"])
+        if likelihood.by_letter(prompt):
+            return likelihood.letter_body(body, chosen.style == "raw")
         if k > 1:
             body["n"] = k
         return body
@@ -119,7 +128,7 @@ class Endpoint:
 
         async def work(session: Any) -> None:
             for at, prompt, key, body in queue:
-                reply = await self._ask_for_all(session, self.base_url + path, body, k)
+                reply = await self._ask_for_all(session, self.base_url + path, body, body.get("n", 1))
                 if "failed" not in reply:
                     self.heed_model(reply.get("model"))  # before it is kept: answers of another model never mix in
                     if self._cache:
@@ -215,6 +224,9 @@ class Endpoint:
         cost = None
         if self._price and isinstance(read, int) and isinstance(written, int):
             cost = 0.0 if replayed else (read * self._price[0] + written * self._price[1]) / 1e6
+        if reply["choices"] and ("said" in prompt.context or likelihood.by_letter(prompt)):
+            ranked = likelihood.read_echo(prompt, reply["choices"][0], self.base_url) if "said" in prompt.context else likelihood.read_letters(prompt, reply["choices"][0], self.base_url, k)
+            return replace(ranked, cost_usd=cost, meta={**meta, **ranked.meta})
         texts, refusal, finish = [], "", []
         for choice in reply["choices"]:
             message = choice.get("message") or {}
@@ -263,7 +275,7 @@ def _parse(content: bytes) -> dict[str, Any] | None:
     """What is needed of a completion, or None where it is none."""
     try:
         reply = json.loads(content)
-        choices = [{name: c[name] for name in ("message", "text", "finish_reason") if name in c} for c in reply["choices"]]
+        choices = [{name: c[name] for name in ("message", "text", "finish_reason", "logprobs") if c.get(name) is not None} for c in reply["choices"]]
     except (ValueError, KeyError, TypeError, RecursionError):
         return None
     return {"choices": choices, "usage": reply.get("usage"), "model": reply.get("model")}

@@ -10,6 +10,7 @@ from typing import Any
 
 from limbeck.errors import LimbeckError
 from limbeck.records import Answer, Candidate, Prompt
+from limbeck.teachers import likelihood
 from limbeck.teachers.endpoint import Sampling, strip_reasoning
 
 BATCH = 8
@@ -92,23 +93,23 @@ class LocalModel:
         return answers
 
     def _rank(self, prompt: Prompt, k: int) -> Answer:
-        """Choices by log-likelihood after the prompt; `meta` carries it per byte too."""
+        """Choices by log-likelihood after the prompt, whole and per byte. Without a chat template a space stands before a choice."""
         import torch
 
         text = self._text(prompt)
         head = self._tokenizer(text, add_special_tokens=self.sampling.style == "raw")["input_ids"]
-        scored = []
-        for choice in prompt.context["choices"]:
-            tail = self._tokenizer(str(choice), add_special_tokens=False)["input_ids"]
-            ids = torch.tensor([(head + tail)[-self._longest :]])
-            with torch.inference_mode():
-                logp_LV = self._model(ids).logits[0, -len(tail) - 1 : -1].float().log_softmax(-1)
+        space = " " if self.sampling.style == "raw" or not self._tokenizer.chat_template else ""
+        tails = [self._tokenizer(space + str(choice), add_special_tokens=False)["input_ids"] for choice in prompt.context["choices"]]
+        one = all(len(tail) == 1 for tail in tails)  # letters: the last position says all of them
+        logps, logp_LV = [], torch.empty(0)
+        for number, tail in enumerate(tails):
+            if not (one and number):
+                ids = torch.tensor([(head + tail)[-self._longest :]])
+                with torch.inference_mode():
+                    logp_LV = self._model(ids).logits[0, -len(tail) - 1 : -1].float().log_softmax(-1)
             total = float(logp_LV.gather(1, torch.tensor(tail)[:, None]).sum())
-            scored.append((total if math.isfinite(total) else -1e9, str(choice)))
-        scored.sort(key=lambda pair: -pair[0])
-        top, whole = scored[0][0], sum(math.exp(s - scored[0][0]) for s, _ in scored)
-        candidates = tuple(Candidate(text=c, score=s, meta={"logp_per_byte": s / max(1, len(c.encode())), "probability": math.exp(s - top) / whole}) for s, c in scored[:k])
-        return Answer(prompt_id=prompt.id, candidates=candidates, meta={"by": "likelihood"})
+            logps.append(total if math.isfinite(total) else -1e9)
+        return likelihood.rank(prompt, logps, k)
 
     def loglikelihood(self, context: str, continuation: str) -> tuple[float, bool]:
         """Log-probability in nats of a continuation after a context, both as they stand, and whether greedy decoding gives it.
