@@ -171,6 +171,11 @@ def ask(
     column: Annotated[int | None, typer.Option("--column", min=0, help="rules: report cells of this column instead of the one the rule reads first")] = None,
     write: Annotated[Path | None, typer.Option("--write", metavar="FILE.xlsx", help="rules: write the workbook with the best rule as a conditional format")] = None,
     plain: Annotated[bool, typer.Option("--plain", help="code: the best answer alone, for a pipe; warnings go to standard error")] = False,
+    prefix: Annotated[str, typer.Option("--prefix", help="code: every answer begins with this")] = "",
+    suffix: Annotated[str, typer.Option("--suffix", help="code: every answer ends with this (diffusion students)")] = "",
+    edit: Annotated[str, typer.Option("--edit", metavar="SNIPPET", help="code: answers near this snippet, which may be broken")] = "",
+    strength: Annotated[float, typer.Option("--strength", min=0.01, max=1.0, help="with --edit: how much of the snippet may change")] = 0.5,
+    trace: Annotated[bool, typer.Option("--trace", help="code: how a diffusion student's first answer took shape")] = False,
     base_url: Annotated[str, typer.Option("--base-url", help="openai: models: the server; OPENAI_BASE_URL unless said")] = "",
     as_json: Json = False,
 ) -> None:  # fmt: skip
@@ -184,9 +189,9 @@ def ask(
     unused = next((name for name, value in (("--table", table), ("--sheet", sheet), ("--today", today), ("--column", column), ("--write", write)) if value is not None), None)
     if unused:
         raise LimbeckError("this option is for rules over a table", unused, "leave it out, or ask an expert for task cf")
-    from limbeck.asking_code import ask_code
+    from limbeck.asking_code import Wish, ask_code
 
-    ask_code(model, text, kind, k=k, plain=plain, as_json=as_json, base_url=base_url)
+    ask_code(model, text, kind, k=k, plain=plain, as_json=as_json, base_url=base_url, wish=Wish(prefix=prefix, suffix=suffix, snippet=edit, strength=strength), trace=trace)
 
 
 @app.command()

@@ -6,7 +6,7 @@ import pytest
 
 from limbeck import resolve
 from limbeck.asking import task_of
-from limbeck.asking_code import ask_code, clean
+from limbeck.asking_code import Wish, ask_code, clean
 from limbeck.errors import LimbeckError
 from limbeck.records import Answer, Candidate
 
@@ -86,3 +86,34 @@ def test_a_job_must_be_known():
         task_of("builtin:cf", "bash")
     with pytest.raises(LimbeckError, match="which job"):
         ask_code("openai:m", "list files", "", k=1, plain=False, as_json=False)
+
+
+class Filling(Canned):
+    """Writes around what is given."""
+
+    def infill(self, prompt, prefix, suffix, *, k=1):
+        return Answer(prompt_id=prompt.id, candidates=(Candidate(text=f"{prefix} middle {suffix}", meta={"trace": ["find · ·", "find . -name"]}),))
+
+    def edit(self, prompt, snippet, *, k=1, strength=0.5):
+        return Answer(prompt_id=prompt.id, candidates=(Candidate(text=f"{snippet} {strength}"),))
+
+
+def test_a_gap_is_filled_a_snippet_edited_and_not_both(monkeypatch, capsys):
+    monkeypatch.setattr(resolve, "get_answerer", lambda *_, **__: Filling())
+    ask(plain=True, wish=Wish(prefix="find .", suffix="-delete"))
+    ask(plain=True, wish=Wish(snippet="find . -nam", strength=0.3))
+    assert capsys.readouterr().out.splitlines() == ["find . middle -delete", "find . -nam 0.3"]
+    with pytest.raises(LimbeckError, match="not both"):
+        ask(wish=Wish(prefix="find", snippet="find"))
+
+
+def test_a_trace_is_shown_step_by_step(monkeypatch, capsys):
+    monkeypatch.setattr(resolve, "get_answerer", lambda *_, **__: Filling())
+    ask(wish=Wish(prefix="find"), trace=True)
+    assert "  1  find · ·" in capsys.readouterr().out
+
+
+def test_an_answerer_that_cannot_write_around_text_says_so(canned):
+    canned("ls")
+    with pytest.raises(LimbeckError, match="only experts"):
+        ask(wish=Wish(prefix="ls"))
