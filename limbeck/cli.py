@@ -207,6 +207,7 @@ def evaluate(
     registry: Annotated[list[str] | None, typer.Option("--registry", help="openai-evals:NAME tasks: a checkout or registry folder; may be repeated")] = None,
     judge: Annotated[str | None, typer.Option("--judge", metavar="MODEL", help="tasks that a model grades: which")] = None,
     judge_url: Annotated[str, typer.Option("--judge-url", help="the judge's server; --base-url unless said")] = "",
+    run: Annotated[bool, typer.Option("--run", help="bash: also run commands, in a sandbox, and compare what they do")] = False,
     unsafe_local: Annotated[bool, typer.Option("--unsafe-local", help="tasks that run programs: without a sandbox, as you, on this machine")] = False,
     base_url: Annotated[str, typer.Option("--base-url", help="openai: models: the server; OPENAI_BASE_URL unless said")] = "",
     temperature: Annotated[float, typer.Option("--temperature", min=0, max=5, help="language models")] = 0.0,
@@ -234,7 +235,7 @@ def evaluate(
             prompt = prompt_file.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as problem:
             raise LimbeckError(f"the prompt cannot be read: {problem}", str(prompt_file), "name a text file in UTF-8") from problem
-    evaluate_model(task, model, settings={"prompt": prompt, "shots": shots, "by": by, "registry": registry, "judge": judge, "unsafe_local": unsafe_local or None}, split=split, limit=limit, k=k, out=out, as_json=as_json, quiet=quiet, asking=asking, judging=judging, log_format=log_format)
+    evaluate_model(task, model, settings={"prompt": prompt, "shots": shots, "by": by, "registry": registry, "judge": judge, "run": run or None, "unsafe_local": unsafe_local or None}, split=split, limit=limit, k=k, out=out, as_json=as_json, quiet=quiet, asking=asking, judging=judging, log_format=log_format)
 
 
 @app.command()
@@ -288,8 +289,8 @@ def power(
 def catalog(
     model: Annotated[str | None, typer.Argument(metavar="[MODEL]")] = None,
     figure: Annotated[Path | None, typer.Option("--figure", metavar="FILE.svg", help="draw published scores of --benchmark against claimed sizes")] = None,
-    benchmark: Annotated[str, typer.Option("--benchmark", help="medec, MMLU, GPQA ...")] = "medec",
-    setting: Annotated[str | None, typer.Option("--setting", help="the setting of the published scores; the commonest unless said")] = None,
+    benchmark: Annotated[str | None, typer.Option("--benchmark", help="medec, MMLU, GPQA ...: its published scores beside claimed sizes, as a table or, with --figure, a picture")] = None,
+    setting: Annotated[str | None, typer.Option("--setting", help="the setting of the published scores; a figure takes the commonest unless said")] = None,
     as_json: Json = False,
 ) -> None:
     """What is claimed of models: sizes with their standing, prices, scores."""
@@ -297,11 +298,15 @@ def catalog(
         from limbeck.report.sizes import size_figure
         from limbeck.run import write_atomically
 
-        drawn, shown = size_figure(benchmark, setting)
+        drawn, shown = size_figure(benchmark or "medec", setting)
         write_atomically(figure, drawn.encode())
-        sys.stdout.write(f"figure  {figure}  ({benchmark}: {shown})\n")
+        sys.stdout.write(f"figure  {figure}  ({benchmark or 'medec'}: {shown})\n")
         return
-    from limbeck.catalog.showing import run_catalog
+    from limbeck.catalog.showing import run_benchmark, run_catalog
+
+    if benchmark:
+        run_benchmark(benchmark, setting, as_json)
+        return
 
     run_catalog(model, as_json)
 

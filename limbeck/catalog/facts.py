@@ -36,6 +36,26 @@ class Claim:
     price_out_usd: float | None = None
     price_source: str = ""
     context_tokens: int | None = None
+    tokens_per_s: float | None = None  # decode speed of one stream, seen from outside
+    bandwidth_gb_s: float | None = None  # of one accelerator it is believed to run on
+    gpus: int | None = None
+    bytes_per_weight: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenModel:
+    """What an outsider sees of a model whose size is official: what hosts ask for it, what it knows, how wide it is."""
+
+    model: str
+    family: str
+    source: str
+    price_in_usd: float | None = None
+    price_out_usd: float | None = None
+    price_low_usd: float | None = None
+    price_high_usd: float | None = None
+    offers: int = 0
+    probe_accuracy: float | None = None
+    width: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,11 +113,17 @@ def _read_claim(line: str, where: str) -> Claim:
     wrong = "no JSON object" if not isinstance(row, dict) else next((f"unknown field {k!r}" for k in row if k not in known), "")
     wrong = wrong or next((f"there is no {k!r}" for k in ("model", "standing", "source") if not isinstance(row.get(k), str) or not row[k]), "")
     wrong = wrong or (f"{row['standing']!r} is no standing" if row["standing"] not in STANDINGS else "")
-    numbers = ("total_B", "active_B", "width", "price_in_usd", "price_out_usd", "context_tokens")
+    numbers = ("total_B", "active_B", "width", "price_in_usd", "price_out_usd", "context_tokens", "tokens_per_s", "bandwidth_gb_s", "gpus", "bytes_per_weight")
     wrong = wrong or next((f"{k} is no positive number" for k in numbers if k in row and (isinstance(row[k], bool) or not isinstance(row[k], int | float) or row[k] <= 0)), "")
     if wrong:
         raise LimbeckError(wrong, where, f"fields: {', '.join(sorted(known))}; standings: {', '.join(STANDINGS)}")
     return Claim(**{**row, "aliases": tuple(row.get("aliases", ()))})
+
+
+@cache
+def load_open_models() -> tuple[OpenModel, ...]:
+    """Officially sized models as outsiders see them."""
+    return tuple(OpenModel(**row) for row in _lines("open_models.jsonl"))
 
 
 @cache

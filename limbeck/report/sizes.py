@@ -12,20 +12,19 @@ from typing import Any
 import altair
 
 from limbeck.catalog.facts import Claim, load_claims, load_paper
-from limbeck.catalog.showing import like_with_like, load_scores, slug
+from limbeck.catalog.showing import like_with_like, load_scores, paper_model
 from limbeck.errors import LimbeckError
 from limbeck.report.figures import COLOURS, INK, to_svg
 
 DRAWN = {"official": "official", "measured": "official", "retracted": "retracted"}  # all else is claimed
 UNKNOWN_B = 20_000.0  # where models without a size are drawn
-PAPER_NAMES = {"chatgpt": "gpt-3.5-turbo", "phi-3-7b": "phi-3-small"}
 
 
 def scores_of(benchmark: str, setting: str | None = None) -> tuple[list[tuple[str, str, float]], str]:
     """(model, label, score in %) of one benchmark and setting; the setting with most models unless one is named."""
     if benchmark.lower() == "medec":
         rows = [r for r in load_paper() if r.table == 2 and r.prompt == "P1" and "Doctor" not in r.model and "error_flag" in r.scores]
-        return [(_plain(r.model), r.model, 100 * r.scores["error_flag"]) for r in rows], "error flag accuracy, prompt P1, 925 notes (arXiv:2412.19260v2)"
+        return [(paper_model(r.model), r.model, 100 * r.scores["error_flag"]) for r in rows], "error flag accuracy, prompt P1, 925 notes (arXiv:2412.19260v2)"
     groups = {key[1]: rows for key, rows in like_with_like(load_scores()).items() if key[0].lower() == benchmark.lower()}
     if not groups:
         known = sorted({s.benchmark for s in load_scores()})
@@ -34,12 +33,6 @@ def scores_of(benchmark: str, setting: str | None = None) -> tuple[list[tuple[st
     if chosen not in groups:
         raise LimbeckError(f"{benchmark} has no scores with the setting {chosen!r}", "--setting", f"known: {'; '.join(groups)}")
     return [(s.model, s.label or s.model, s.score) for s in groups[chosen]], chosen
-
-
-def _plain(name: str) -> str:
-    """A name of the paper as the catalogue has it: no date in brackets."""
-    bare = slug(name.split(" (")[0])
-    return PAPER_NAMES.get(bare, bare)
 
 
 def size_points(scores: Sequence[tuple[str, str, float]], claims: Sequence[Claim]) -> list[dict[str, Any]]:
