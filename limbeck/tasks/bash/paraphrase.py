@@ -10,7 +10,7 @@ import random
 import re
 
 CHANGE = 0.35  # of the phrases that a group knows
-BLURRED = 0.04  # of plain words of four letters and more
+BLURRED = 0.02  # of plain words of four letters and more
 
 GROUPS = (
     ("find", "search for", "look for", "locate"),

@@ -35,7 +35,7 @@ ALSO = frozenset((
 ).split())
 SHARES = {"pool": 0.94, "dev": 0.03, "examination": 0.03}
 CHANGE = 0.75  # of shared values changed in a varied pair
-SAID_ANEW = 0.5  # of varied pairs put in other words
+SAID_ANEW = 0.3  # of varied pairs put in other words
 
 
 @lru_cache(maxsize=1)
