@@ -15,6 +15,7 @@ from functools import lru_cache
 from limbeck.data.groups import normalise, split_by_group
 from limbeck.data.sources import read_source
 from limbeck.errors import LimbeckError
+from limbeck.tasks.bash.loading import load_pairs
 from limbeck.tasks.bash.paraphrase import blur, paraphrase
 from limbeck.tasks.pieces import Token, _stands, tokens_of
 
@@ -40,11 +41,8 @@ SAID_ANEW = 0.3  # of varied pairs put in other words
 
 @lru_cache(maxsize=1)
 def training_pairs() -> tuple[tuple[str, str], ...]:
-    """NL2Bash's training pairs in their order."""
-    rows = [json.loads(line) for line in read_source("nl2bash-split", "nl2bash/train.jsonl").decode("utf-8").splitlines()]
-    if any("nl" not in r or "cmd" not in r for r in rows):
-        raise LimbeckError("a row has no 'nl' or no 'cmd'", "nl2bash/train.jsonl", "fetch it again: limbeck data get nl2bash")
-    return tuple((" ".join(r["nl"].split()), " ".join(r["cmd"].split())) for r in rows)
+    """NL2Bash's training pairs, white space as one blank."""
+    return tuple((" ".join(p.utterance.split()), " ".join(p.command.split())) for p in load_pairs("train"))
 
 
 @lru_cache(maxsize=1)

@@ -1,4 +1,4 @@
-"""Task bash: English in, one Bash command line out, judged against gold commands. No command is ever run here."""
+"""Task bash: English in, one Bash command line out, judged against gold commands. None is run, unless running was asked for."""
 
 from __future__ import annotations
 
@@ -26,6 +26,30 @@ class BashTask(TextTask):
     measures = ("cms", "template", "command", "char_bleu", "nlc2cmd", "exact")
     known_splits = SPLITS
     many_answers = True  # people gave several commands for one request: each is worth learning
+    judged_together = 64
+    score_all: Any = None  # with `run`: judges by the batch
+
+    def __init__(self, run: bool = False, unsafe_local: bool = False) -> None:
+        """`run`: also the measure `functional`, by running commands in a sandbox (docs/bash.md)."""
+        if run or unsafe_local:
+            from limbeck.tasks.bash.functional import FunctionalScore
+
+            self.functional = FunctionalScore(unsafe_local)
+            self.score_all = self._score_and_run
+            self.version = f"{self.version}-{self.functional.version}"
+        else:
+            self.functional = None
+        self.settings = {"run": True} if run else {}
+
+    def ready(self) -> None:
+        """Raises LimbeckError where commands are to be run and cannot be run safely."""
+        if self.functional:
+            self.functional.ready()
+
+    def _score_and_run(self, examples: Sequence[Example], answers: Sequence[Answer]) -> list[Verdict]:
+        verdicts = [self.score(e, a) for e, a in zip(examples, answers, strict=True)]
+        assert self.functional
+        return self.functional.add(examples, answers, verdicts)
 
     def generate(self, seed: int, count: int, start: int = 0) -> Iterator[Example]:
         """Training pairs with values varied, each a pure function of (seed, index); `apart` keeps its groups out."""
@@ -85,7 +109,8 @@ class BashTask(TextTask):
                     values = [max(t[measure][:rank], default=0.0) if t["status"] == "scored" else 0.0 for t in trials]
                     out.append(_by_cluster(f"{measure}_official-{rank}", values, [known[t["id"]] for t in trials]))
         values = [best_nlc2cmd(t["nlc2cmd"][:5]) if t["status"] == "scored" else -1.0 for t in trials]
-        return [*out, _by_cluster("nlc2cmd_official", values, [known[t["id"]] for t in trials])]
+        more = self.functional.summarise([known[t["id"]] for t in trials], trials) if self.functional else []
+        return [*out, _by_cluster("nlc2cmd_official", values, [known[t["id"]] for t in trials]), *more]
 
 
 def _pair_example(name: str, pair: tuple[str, str]) -> Example:
