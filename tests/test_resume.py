@@ -3,6 +3,7 @@
 import gzip
 import json
 
+import pytest
 import torch
 
 from limbeck.recipe.schema import StudentSection, TrainSection
@@ -25,10 +26,14 @@ class Stopped(Exception):
     pass
 
 
-def test_a_run_stopped_after_a_checkpoint_ends_with_the_same_weights(tmp_path):
+LEARNT_TIMES = {"denoiser_layers": 1, "times": "loss_aware", "phase1_first": 0.3, "predicts_length": True}  # state beside the weights, phases, a second head
+
+
+@pytest.mark.parametrize(("kind", "extra"), [("autoregressive", {}), ("codefusion", LEARNT_TIMES)])
+def test_a_run_stopped_after_a_checkpoint_ends_with_the_same_weights(tmp_path, kind, extra):
     torch.set_num_threads(1)
     write_dataset(tmp_path / "data")
-    student = StudentSection(width=32, encoder_layers=1, decoder_layers=1, buckets=128, dropout=0.1)
+    student = StudentSection(kind=kind, extra=extra, width=32, encoder_layers=1, decoder_layers=1, buckets=128, dropout=0.1)
     section = TrainSection(steps=60, batch=8, warmup=5, checkpoint_every=25, evaluate_every=20)
 
     def run(name, progress=None):

@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from limbeck.errors import LimbeckError
 from limbeck.models.batch import BOS, EOS, Batch, SourceBatch
 from limbeck.models.blocks import Block, PointingHead, PromptReader, causal_bias, init_weights, key_bias, pointed_at
+from limbeck.models.holes import refuse_suffix
 from limbeck.models.infill import Wish
 from limbeck.models.memory import Memory, remember
 from limbeck.models.network import Allowed, Ranked, Shape, real_positions, target_loss
@@ -72,7 +72,7 @@ class Autoregressive(nn.Module):
         is mended by keeping several of its beginnings, the shortest `1 - strength` of it, and writing on from each.
         """
         if wishes and any(wish.suffix for wish in wishes):
-            raise LimbeckError("an autoregressive student writes from left to right and cannot be held to an end", "suffix", "ask a masked or codefusion student, or give a prefix alone")
+            refuse_suffix(self.shape.kind)
         forced = [list(wish.prefix) for wish in wishes] if wishes else None
         if wishes and any(wish.snippet for wish in wishes):
             begins = [_beginnings(wish.snippet, strength) for wish in wishes]

@@ -39,7 +39,7 @@ from limbeck.models.lengths import LengthHead, room_bias, within
 from limbeck.models.memory import Memory, remember
 from limbeck.models.network import Allowed, Ranked, Shape, target_loss
 from limbeck.models.noise import RowNoise, row_seeds
-from limbeck.models.sampling import Walk, begin_canvas, times_of
+from limbeck.models.sampling import Walk, begin_canvas, time_of_share, times_of
 from limbeck.models.schedule import SqrtSchedule
 from limbeck.models.times import TimeLoss, draw_times
 
@@ -213,9 +213,9 @@ class CodeFusion(nn.Module):
         absent_BV = self.head.absent(source.slot_BS, logits.shape[-1])
         return logits + absent_BV.repeat_interleave(len(logits) // len(absent_BV), 0)[:, None, :]
 
-    def nearest(self, x0_BLD: Tensor, memory: Memory) -> Tensor:
+    def nearest(self, x0_BLD: Tensor, source: SourceBatch) -> Tensor:
         """The symbol nearest to x0_hat at each position."""
-        return self._named(x0_BLD, memory.source).argmax(-1)
+        return self._named(x0_BLD, source).argmax(-1)
 
     def _clamped(self, x0_BLD: Tensor, source: SourceBatch, clamp: str) -> Tensor:
         """x0_hat drawn towards real embeddings: their expectation, the nearest one, or left alone."""
@@ -247,12 +247,12 @@ class CodeFusion(nn.Module):
         tokens = self.reader(many, self.symbols)
         memory, room_R = self.remember(tokens, many), self._rooms(tokens, many, each, layout, knobs)
         is_edited = wishes is not None and any(wish.snippet for wish in wishes)
-        begin = round(strength * (self.schedule.steps - 1)) if is_edited else None
+        begin = time_of_share(self, layout.start_RL, strength, many) if layout is not None and is_edited else None
         times = times_of(self.schedule.respaced(knobs.steps), knobs.stop_at, begin)
         length = self.length if room_R is None else int(room_R.max())
         walk = Walk(self, memory, begin_canvas(self, layout, noise, times, is_edited=is_edited)[:, :length], noise, knobs, room_R, layout)
         x = walk.run(times, knobs.stop_at)
-        reader = Reader(allowed, knobs.beams)
+        reader = Reader(allowed if knobs.within_grammar else None, knobs.beams)
         readings = read_draws(self._scores(x, memory, room_R, knobs), draws, reader, layout)
         faulty = faulty_rows(readings, draws, valid) if knobs.repair else []
         if faulty:
@@ -289,7 +289,8 @@ class CodeFusion(nn.Module):
         """Rows that are no answers: noised again to a middle time and denoised once more, in place."""
         row_N = torch.tensor(faulty)
         noise.keep(faulty)
-        times = times_of(self.schedule.respaced(knobs.steps), 0, round(knobs.repair * (self.schedule.steps - 1)))
+        row_symbols = self._named(x[row_N], memory.source.select(row_N // each)).argmax(-1)
+        times = times_of(self.schedule.respaced(knobs.steps), 0, time_of_share(self, row_symbols, knobs.repair, memory.source.select(row_N // each)))
         eps = noise.normal(self.length, self.shape.width)[:, : x.shape[1]]
         again = self.schedule.noised(x[row_N], eps, torch.tensor([times[0]]))
         own, room_N = memory.select(row_N // each), room_R[row_N] if room_R is not None else None

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from limbeck.models.batch import EOS, PAD
-from limbeck.records import Prompt
 
 FREE = -1
 LAYOUTS = 12  # middle lengths tried at once where a suffix is fixed
@@ -86,42 +84,3 @@ def middle_lengths(most: int, count: int) -> list[int]:
         return [at % (most + 1) for at in range(count)]
     spread = [round(most * (at / (count - 1)) ** 1.6) for at in range(count)]
     return [max(length, at) for at, length in enumerate(spread)]
-
-
-def fixed_parts(codec: Any, prompt: Prompt, prefix: str, suffix: str, fillers: Iterable[str]) -> tuple[list[int], list[int]] | None:
-    """The symbols that every answer of the form prefix + something + suffix begins and ends with; None where none can be said.
-
-    A codec only says whole answers, so the hole is filled in several ways and what all ways share is kept. Letters at the
-    edge of the hole may belong to a symbol that reaches into it: they stay free, and answers are checked as texts.
-    """
-    found: list[list[int]] = []
-    for filler in fillers:
-        symbols = codec.encode_answer(prompt, prefix + filler + suffix)
-        if symbols is not None and symbols[:-1] not in found:
-            found.append(symbols[:-1])
-        if len(found) >= 6:
-            break
-    if not found:
-        return None
-    front = _shared(found)
-    shortest = min(map(len, found))
-    back = _shared([list(reversed(symbols)) for symbols in found])[: max(0, shortest - len(front))]
-    return (front if prefix.strip() else []), (list(reversed(back)) if suffix.strip() else [])
-
-
-def _shared(rows: Sequence[Sequence[int]]) -> list[int]:
-    """The longest common beginning; of one row alone nothing is known to be shared but what is not its last symbol."""
-    if len(rows) == 1:
-        return list(rows[0][:-1])
-    out = []
-    for column in zip(*rows, strict=False):
-        if len(set(column)) > 1:
-            break
-        out.append(column[0])
-    return out
-
-
-def holds(text: str, prefix: str, suffix: str) -> bool:
-    """Whether a text begins and ends as asked; spaces do not count, since a codec prints in a form of its own."""
-    bare, before, after = ("".join(part.split()).lower() for part in (text, prefix, suffix))
-    return bare.startswith(before) and bare.endswith(after) and len(bare) >= len(before) + len(after)

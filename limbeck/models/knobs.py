@@ -45,11 +45,12 @@ class FusionKnobs:
     eta: float = 0.0  # of DDIM: 0 adds no noise, 1 as much as DDPM
     clamp: str = "none"  # the paper's; the expected embedding under the head ("expected") cost 5 to 11 points, see lab/log.md
     read: str = "decoder"  # "nearest": D and H replaced by the nearest symbol (the paper's grounding; with clamp "nearest" its clamping)
+    within_grammar: bool = True  # Differs: the canvas is read by a small search inside the task's grammar; False: argmax, as the paper
     stop_at: int = 0  # stop denoising at this time and read x_t as it is (the paper's figure 2)
     is_prompted: bool = True  # False: code from noise alone, E_s drawn anew at every step, as phase 1 trains it
     early_exit: int = 0  # a prompt is done when no draw's nearest symbols changed for so many steps; 0 never
     length_sure: float = 0.95  # the canvas is long enough with this probability, where the length is predicted
-    repair: float = 0.0  # a draw that is no answer is noised again to this share of T and denoised once more; 0 never
+    repair: float = 0.0  # a draw that is no answer is noised until this share of its symbols is lost, and denoised once more; 0 never
     draws: int = 6
     beams: int = 4
 

@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from limbeck.models.batch import PAD, SourceBatch
+from limbeck.models.canvas import normal
 from limbeck.models.infill import FREE, Layout
 from limbeck.models.knobs import FusionKnobs
 from limbeck.models.memory import Memory
@@ -31,6 +33,24 @@ def begin_canvas(model: Any, layout: Layout | None, noise: RowNoise, times: list
         return model.schedule.noised(model.embed(layout.start_RL), eps_RLD, t_1)
     held_RL1 = (layout.fixed_RL != FREE)[..., None]
     return torch.where(held_RL1, model.schedule.noised(model.embed(layout.fixed_RL.clamp(min=0)), eps_RLD, t_1), eps_RLD)
+
+
+def time_of_share(model: Any, symbol_RL: Tensor, share: float, source: SourceBatch) -> int:
+    """The time at which noise makes this share of symbols unreadable: their nearest embedding is another one.
+
+    So a strength means the same whatever the size of the embedding, and the same as a masked student's share of hidden symbols.
+    """
+    if share >= 1:
+        return model.schedule.steps - 1
+    clean_RLD, generator = model.embed(symbol_RL), torch.Generator().manual_seed(0)
+    eps_RLD, real_RL = normal(clean_RLD.shape, generator, clean_RLD.device), symbol_RL != PAD
+    late, early = model.schedule.steps - 1, 0
+    while late - early > model.schedule.steps // 100:  # the share grows with time: halve
+        middle = (late + early) // 2
+        near = model.nearest(model.schedule.noised(clean_RLD, eps_RLD, torch.tensor([middle])), source)
+        lost = float(((near != symbol_RL) & real_RL).sum() / real_RL.sum().clamp(min=1))
+        late, early = (middle, early) if lost >= share else (late, middle)
+    return max(late, 1)
 
 
 class Walk:
@@ -82,7 +102,7 @@ class Walk:
 
     def _go_on(self) -> bool:
         """Let prompts go whose draws have all kept their nearest symbols; False when nobody is left."""
-        now = self.model.nearest(self.guess, self.memory)
+        now = self.model.nearest(self.guess, self.memory.source)
         if self.symbols is not None:
             same_R = (now == self.symbols).all(1)
             self.still_R = torch.where(same_R, self.still_R + 1, 0)
