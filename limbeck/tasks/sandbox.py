@@ -2,7 +2,7 @@
 
 Inside: a system directory tree that can only be read, an empty /sandbox and /tmp in memory, no network, its own processes.
 Limits: wall time, processor time, memory of one process and of all together, processes, size of a file and of all files,
-size of the output. As root the program runs under a user id of its own: limits on processes do not hold for root.
+their number, size of the output. As root the program runs under a user id of its own: limits on processes do not hold for root.
 """
 
 from __future__ import annotations
@@ -28,12 +28,13 @@ from typing import ClassVar, Literal
 from limbeck.errors import LimbeckError
 
 HOME = "/sandbox"
-FIRST_USER = 61_000  # as root: user ids FIRST_USER + slot, one a concurrent run, where no login lives
-CHECK_MEMORY_AFTER_S = 0.3
+FIRST_USER = 61_000  # as root: from here on a user id for each concurrent run, where no login lives
+CHECK_AFTER_S = 0.3  # memory and the number of files are looked at so often
+SHARED_BYTES = 16 << 20  # of /dev/shm, and of each folder that a program asks for
 SYSTEM = ("/usr", "/lib", "/lib64", "/lib32", "/bin", "/sbin")
 READABLE = ("/etc/ld.so.cache", "/etc/alternatives", "/etc/localtime", "/etc/mime.types")
 FIX = "install bubblewrap (apt install bubblewrap), or accept the risk on a machine you can lose: --unsafe-local"
-Status = Literal["ended", "timeout", "memory", "output", "killed"]
+Status = Literal["ended", "timeout", "memory", "output", "files"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +46,7 @@ class Limits:
     processes: int = 48
     file_bytes: int = 32 << 20
     disk_bytes: int = 64 << 20
+    files: int = 20_000  # that may be there at a time: empty ones take memory too
     output_bytes: int = 1 << 20
 
 
@@ -63,8 +65,8 @@ class Outcome:
         """Why it did not end well, in a few words; empty where it did."""
         if self.status == "timeout":
             return f"did not end in {self.seconds:.1f} s"
-        if self.status in ("memory", "output"):
-            return f"used too much {self.status}" if self.status == "memory" else "wrote too much output"
+        if self.status != "ended":
+            return {"memory": "used too much memory", "output": "wrote too much output", "files": "made too many files"}[self.status]
         if self.code:
             last = self.errors.decode("utf-8", "replace").strip().splitlines()[-1:]
             return (last[0][:200] if last else f"ended with code {self.code}") or f"ended with code {self.code}"
@@ -73,12 +75,14 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Program:
-    """What to run: arguments, files by their name under /sandbox, what it reads, and folders of the machine it may read."""
+    """What to run: arguments, files by their name under /sandbox, what it reads, folders of the machine it may read, and
+    further folders ("/home") that are empty and its own."""
 
     argv: Sequence[str]
     files: Mapping[str, bytes] = field(default_factory=dict)
     input: bytes = b""
     readable: Sequence[str] = ()
+    folders: Sequence[str] = ()
 
 
 def python_program(code: str, argv: Sequence[str] = ()) -> Program:
@@ -148,9 +152,9 @@ def _bubble(program: Program, limits: Limits, descriptors: Mapping[str, int], sl
             out += ["--symlink", os.readlink(folder), folder]
         elif os.path.isdir(folder):
             out += ["--ro-bind", folder, folder]
-    out += ["--proc", "/proc", "--dev", "/dev"]
-    for folder in ("/tmp", HOME):
-        out += ["--perms", "0777", "--size", str(limits.disk_bytes), "--tmpfs", folder]
+    out += ["--proc", "/proc", "--dev", "/dev", "--perms", "1777", "--size", str(SHARED_BYTES), "--tmpfs", "/dev/shm", "--remount-ro", "/dev"]
+    for folder, size in (("/tmp", limits.disk_bytes), (HOME, limits.disk_bytes), *((f, SHARED_BYTES) for f in program.folders)):
+        out += ["--perms", "0777", "--size", str(size), "--tmpfs", folder]
     # After the folders in memory: an interpreter may itself lie below /tmp.
     for folder in sorted({str(above) for place in program.readable for above in Path(place).parents} - {"/", "/tmp"}):
         out += ["--perms", "0755", "--dir", folder]
@@ -159,10 +163,15 @@ def _bubble(program: Program, limits: Limits, descriptors: Mapping[str, int], sl
     for name, descriptor in descriptors.items():
         out += ["--perms", "0644", "--file", str(descriptor), f"{HOME}/{name}"]
     out += ["--remount-ro", "/", "--chdir", HOME]
-    drop = ["setpriv", f"--reuid={FIRST_USER + slot}", f"--regid={FIRST_USER + slot}", "--clear-groups", "--no-new-privs", "--bounding-set=-all", "--inh-caps=-all"] if root else []
+    drop = ["setpriv", f"--reuid={_user(slot)}", f"--regid={_user(slot)}", "--clear-groups", "--no-new-privs", "--bounding-set=-all", "--inh-caps=-all"] if root else []
     seconds = int(limits.seconds) + 1
     caps = [f"--as={limits.memory_bytes}", f"--fsize={limits.file_bytes}", f"--nproc={limits.processes}", f"--cpu={seconds}:{seconds + 1}", "--core=0", "--nofile=256"]
     return [*out, "--", *drop, "prlimit", *caps, "--", *program.argv]
+
+
+def _user(slot: int) -> int:
+    """A user id for a run; another process of ours has others, since limits on processes count by user."""
+    return FIRST_USER + os.getpid() % 40 * 64 + slot % 64
 
 
 def _start(argv: list[str], stack: ExitStack, **options: object) -> subprocess.Popen[bytes]:
@@ -207,10 +216,9 @@ def _watch(process: subprocess.Popen[bytes], given: bytes, limits: Limits) -> Ou
             if passed >= limits.seconds:
                 status = "timeout"
                 break
-            if passed > CHECK_MEMORY_AFTER_S and _memory_of(process.pid) > 2 * limits.memory_bytes:
-                status = "memory"
+            if passed > CHECK_AFTER_S and (status := _excess(process.pid, limits)) != "ended":
                 break
-            for key, _ in selector.select(min(limits.seconds - passed, CHECK_MEMORY_AFTER_S)):
+            for key, _ in selector.select(min(limits.seconds - passed, CHECK_AFTER_S)):
                 if key.events == selectors.EVENT_WRITE:
                     left = _feed(process, key.fd, left, selector)
                     continue
@@ -242,6 +250,28 @@ def _feed(process: subprocess.Popen[bytes], descriptor: int, left: memoryview, s
         with suppress(BrokenPipeError):
             process.stdin.close()
     return left
+
+
+def _excess(pid: int, limits: Limits) -> Status:
+    """What a running program has taken too much of, if anything."""
+    if _memory_of(pid) > 2 * limits.memory_bytes:
+        return "memory"
+    return "files" if _files_of(pid) > limits.files else "ended"
+
+
+def _files_of(pid: int) -> int:
+    """Files in the writable folders of a sandbox; 0 where they cannot be seen (a program run bare has the machine's own)."""
+    total = 0
+    with suppress(OSError, ValueError, IndexError):
+        inside = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()[0]
+        if os.readlink(f"/proc/{inside}/ns/mnt") == os.readlink("/proc/self/ns/mnt"):
+            return 0
+        for line in Path(f"/proc/{inside}/mountinfo").read_text().splitlines():
+            about = line.split()
+            if " - tmpfs " in line and "rw" in about[5].split(","):
+                there = os.statvfs(f"/proc/{inside}/root{about[4]}")
+                total += there.f_files - there.f_ffree
+    return total
 
 
 def _memory_of(pid: int) -> int:
