@@ -162,7 +162,7 @@ def contend(url: str, count: int) -> None:
             makers[name] = lambda rows, folder, maker=maker: maker(url, rows, folder)
         else:
             print(f"{name}: not installed in this environment, takes no part")
-    print(f"{count} samples, {CONNECTIONS} connections, load {os.getloadavg()[0]:.1f}\n{'':14s} {'wall s':>8s} {'CPU s':>8s} {'start, wall s':>14s} {'start, CPU s':>13s} {'CPU ms a sample after start':>28s} {'peak MB':>8s} {'wall, x ours':>13s}")
+    print(f"{count} samples, {CONNECTIONS} connections, load {os.getloadavg()[0]:.1f}\n{'':14s} {'wall s':>8s} {'CPU s':>8s} {'start, wall s':>14s} {'start, CPU s':>13s} {'CPU ms a sample after start':>28s} {'peak MB':>8s} {'wall, x ours':>13s} {'CPU, x ours':>12s}")
     found = {}
     for name, maker in makers.items():
         small, full = [], []
@@ -171,10 +171,10 @@ def contend(url: str, count: int) -> None:
                 with tempfile.TemporaryDirectory() as folder:
                     into.append(measure(PEERS if name.startswith(("lm-eval", "inspect_ai")) else sys.executable, maker(questions(size), Path(folder)), Path(folder)))
         found[name] = (min(small), min(full))
-    ours = found["limbeck"][1][0]
+    ours, ours_cpu = found["limbeck"][1][:2]
     for name, (start, whole) in found.items():
         each = 1000 * (whole[1] - start[1]) / (count - 10)
-        print(f"{name:14s} {whole[0]:8.2f} {whole[1]:8.2f} {start[0]:14.2f} {start[1]:13.2f} {each:28.2f} {whole[2]:8.0f} {whole[0] / ours:13.1f}")
+        print(f"{name:14s} {whole[0]:8.2f} {whole[1]:8.2f} {start[0]:14.2f} {start[1]:13.2f} {each:28.2f} {whole[2]:8.0f} {whole[0] / ours:13.1f} {whole[1] / ours_cpu:12.1f}", flush=True)
 
 
 if __name__ == "__main__":

@@ -242,6 +242,7 @@ def evaluate(
 def compare(first: Annotated[Path, typer.Argument(metavar="RESULT")], others: Annotated[list[Path], typer.Argument(metavar="RESULT...")], as_json: Json = False) -> None:
     """Results on the same examples, paired, with intervals."""
     from limbeck.evaluate.compare import compare as compare_two
+    from limbeck.evaluate.paired import adjust_family
 
     def load(path: Path) -> Any:
         try:
@@ -252,7 +253,9 @@ def compare(first: Annotated[Path, typer.Argument(metavar="RESULT")], others: An
             raise LimbeckError("this is no result", str(path), "name files written by `limbeck evaluate --out` or under a run's evaluate/") from problem
 
     base = load(first)
-    rows = [compare_two(base, load(path), rank) for path in others for rank in (1, 5)]
+    loaded = [load(path) for path in others]
+    rows = [compare_two(base, other, rank) for other in loaded for rank in (1, 5) if rank <= min(base.get("k", 5), other.get("k", 5))]
+    rows = adjust_family(rows) if len(rows) > 1 else rows
     if as_json:
         sys.stdout.write(json.dumps({"comparisons": rows}) + "\n")
         return

@@ -168,3 +168,11 @@ def test_worked_problems_of_mgsm_are_in_the_language_of_the_question():
     assert task.version != MgsmTask().version
     with pytest.raises(LimbeckError, match="8 worked problems"):
         MgsmTask(shots=9)
+
+
+@needs_data
+def test_a_limit_takes_some_of_every_subject_and_language():
+    mmlu, mgsm = MmluTask(), MgsmTask()
+    assert len({e.meta["family"] for e in mmlu.examples("test", 57)}) == 57 and len(mmlu.examples("test", 100)) == 100
+    assert {e.id for e in mmlu.examples("test", 57)} < {e.id for e in mmlu.examples("test", 100)}
+    assert {e.meta["cluster"] for e in mgsm.examples("test", 22)} == {0, 1} and len({e.meta["family"] for e in mgsm.examples("test", 22)}) == 11

@@ -36,12 +36,18 @@ def compare_seeds(a: Sequence[dict[str, Any]], b: Sequence[dict[str, Any]], rank
     difference, low, high = difference_interval(gaps, groups)
     ratio, ratio_low, ratio_high = ratio_interval(x, y, groups) if groups else paired_ratio(x, y)
     return {
-        "a": a[0]["answerer"], "b": b[0]["answerer"], "split": a[0]["split"], "measure": f"top-{rank}", "n": len(shared),
+        "a": a[0]["answerer"], "b": b[0]["answerer"], "split": a[0]["split"], "measure": f"top-{rank}", "main": a[0].get("main", "execution"), "n": len(shared), "settings_differ": _differing(a[0], b[0]),
         "seeds": [len(a), len(b)], "mean_a": float(np.mean(x)), "mean_b": float(np.mean(y)),
         "difference": difference, "difference_low": low, "difference_high": high,
         "ratio": ratio, "ratio_low": ratio_low, "ratio_high": ratio_high,
         "p": p_value(gaps, groups), "test": p_test(gaps, groups), "clusters": len(set(groups)) if groups else len(shared),
     }  # fmt: skip
+
+
+def _differing(a: dict[str, Any], b: dict[str, Any]) -> list[str]:
+    """Sampling settings in which two results differ: what was asked for, apart from who was asked."""
+    left, right_side = ({k: v for k, v in r.get("settings", {}).items() if k not in ("model", "base_url", "precision")} for r in (a, b))
+    return sorted(k for k in left.keys() & right_side.keys() if left[k] != right_side[k])
 
 
 def clusters_of(result: dict[str, Any], ids: Sequence[str]) -> list[tuple[str, str]] | None:

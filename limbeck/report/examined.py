@@ -55,7 +55,8 @@ def _or_none(kind: str, results: Sequence[dict[str, Any]]) -> Markup | None:
 def _row(result: dict[str, Any]) -> dict[str, Any]:
     reasons = Counter(f"{t['status']}: {t['reason']}"[:140] for t in result["trials"] if t["status"] != "scored")
     missing = result["n"] - result["statuses"].get("scored", 0)
-    return {**result, "headline": figures.main_score(result), "missing": missing, "reasons": reasons.most_common(8), "cost": figures.cost_facts(result)}
+    absent = [s["name"] for s in result["scores"] if s["value"] is None and "/" not in s["name"]] if result["statuses"].get("scored") else []
+    return {**result, "absent": absent, "headline": figures.main_score(result), "missing": missing, "reasons": reasons.most_common(8), "cost": figures.cost_facts(result)}
 
 
 def _floor_names(result: dict[str, Any]) -> list[str]:

@@ -57,7 +57,7 @@ def _bars(rows: list[dict[str, Any]], label: str, title: str, width: int = 330) 
 
 def score_bars(results: Sequence[dict[str, Any]]) -> str:
     """Every score that has an interval, except those of families."""
-    rows = [_rows(r, s, name=s["name"]) for r in results for s in r["scores"] if s["value"] is not None and s["low"] is not None and "/" not in s["name"]]
+    rows = [_rows(r, s, name=s["name"]) for r in results for s in r["scores"] if s["value"] is not None and s["low"] is not None and s["low"] >= 0 and "/" not in s["name"]]  # a correlation is no share: not drawn
     return _bars(rows, "name", "%, with 95 % intervals") if rows else ""
 
 

@@ -62,12 +62,20 @@ def _print_headline(console: Console, headline: dict[str, Any]) -> None:
 def print_comparisons(rows: Sequence[dict[str, Any]], console: Console | None = None) -> None:
     """Paired differences in points."""
     table = Table(title="paired differences in points [95 %]", title_justify="left")
-    for heading in ("split", "measure", "a", "b", "a - b", "interval", "p", "n"):
+    adjusted = any("p_holm" in row for row in rows)
+    for heading in ("split", "measure", "a", "b", "a - b", "interval", "p", *(["p, Holm"] if adjusted else []), "n"):
         table.add_column(heading)
     for row in rows:
+        main = row.get("main", "execution")
+        measure = row["measure"] if main == "execution" else main if row["measure"] == "top-1" else f"{main}, {row['measure']}"
         interval = f"{100 * row['difference_low']:+.1f} to {100 * row['difference_high']:+.1f}"
-        table.add_row(row["split"], row["measure"], row["a"], row["b"], f"{100 * row['difference']:+.1f}", interval, f"{row['p']:.3f}" if "p" in row else "-", str(row["n"]))
-    (console or Console(width=100)).print(table)
+        holm = [f"{row['p_holm']:.3f}" if row.get("p_holm") is not None else "-"] if adjusted else []
+        table.add_row(row["split"], measure, row["a"], row["b"], f"{100 * row['difference']:+.1f}", interval, f"{row['p']:.3f}" if "p" in row else "-", *holm, str(row["n"]))
+    console = console or Console(width=100)
+    console.print(table)
+    for row in rows:
+        if row.get("settings_differ") and row["measure"] == "top-1":
+            console.print(f"note: {row['a']} and {row['b']} were asked with other {', '.join(row['settings_differ'])}", highlight=False, markup=False)
 
 
 def print_scores(result: dict[str, Any]) -> None:

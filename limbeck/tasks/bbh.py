@@ -21,6 +21,7 @@ class BbhTask(TextTask):
     """6,511 examples; `shots` of the source's own worked ones (three a task) go before. Results are also shown by task."""
 
     name = "bbh"
+    limit_spreads = True
 
     def __init__(self, shots: int = 3) -> None:
         if shots > 3:

@@ -89,6 +89,7 @@ class MmluTask(ChoiceTask):
     """14,042 questions of 57 subjects. With shots, a subject's first dev questions go before. Twice-asked questions stay in."""
 
     name = "mmlu"
+    limit_spreads = True
 
     def _load(self, split: str) -> list[Example]:
         files = [f for f in get_source("mmlu").files if f.startswith("mmlu/test/")]

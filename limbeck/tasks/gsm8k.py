@@ -49,7 +49,7 @@ class Gsm8kTask(NumberTask):
         self.version = f"{SCORER_VERSION}-{shots}shot-{content_id(ASK, 6)}"
 
     def _load(self, split: str) -> list[Example]:
-        before = [m for row in self._rows("train")[: self.shots] for m in _turns(row)]
+        before = [m for row in self._rows("train")[: self.shots] for m in _turns(row)] if self.shots else []
         return [self._example(number, row, split, before) for number, row in enumerate(self._rows(split))]
 
     def _rows(self, split: str) -> list[dict[str, str]]:
@@ -85,6 +85,7 @@ class MgsmTask(NumberTask):
     """
 
     name = "mgsm"
+    limit_spreads = True
     known_splits = ("test", *NATIVE)
 
     def __init__(self, shots: int = 0) -> None:

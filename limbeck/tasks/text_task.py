@@ -22,6 +22,7 @@ class TextTask:
     version = ""
     measures: tuple[str, ...] = ("correct",)  # the first decides
     known_splits: tuple[str, ...] = ("test",)
+    limit_spreads = False  # whether a limit takes some of every family (subject, language) and not all of the first
 
     def splits(self) -> Sequence[str]:
         """Names that `examples` takes; the first is the one that is quoted."""
@@ -32,7 +33,9 @@ class TextTask:
         if split not in self.known_splits:
             raise LimbeckError(f"task {self.name!r} has no split {split!r}", "split", f"name one of: {', '.join(self.known_splits)}")
         found = self._load(split)
-        return found[:limit] if limit else found
+        if not limit:
+            return found
+        return spread(found, limit) if self.limit_spreads else found[:limit]
 
     def _load(self, split: str) -> list[Example]:
         raise NotImplementedError
@@ -59,3 +62,14 @@ class TextTask:
         zeros = dict.fromkeys(judged[0], 0.0)  # a later candidate that cannot be read is simply not right
         rows = [j if isinstance(j, dict) else zeros for j in judged]
         return Verdict(status="scored", measures={name: tuple(float(r[name]) for r in rows) for name in judged[0]})
+
+
+def spread(examples: Sequence[Example], limit: int) -> list[Example]:
+    """The first ones of every family in turn, in the order of the source. A larger limit holds all that a smaller one does."""
+    seen: dict[str, int] = {}
+    turns = []
+    for at, example in enumerate(examples):
+        family = str(example.meta.get("family", ""))
+        seen[family] = seen.get(family, 0) + 1
+        turns.append((seen[family], at))
+    return [examples[at] for at in sorted(at for _, at in sorted(turns)[:limit])]
