@@ -27,6 +27,7 @@ from limbeck.tasks.sandbox import Limits, Outcome, Program, run_all
 LIMITS = Limits(seconds=5.0, memory_bytes=512 << 20, file_bytes=256 << 20)
 WHOLE_BYTES = 2 << 20  # a larger file is compared by its size
 TICK_US = 11_000  # the file system's clock moves in steps: what bears a time so little before a run may be of it
+MOST_LEFT = 20  # processes that a command may leave behind
 CHANGED = 2.0  # seconds: a file touched no longer before the run than this is "now"
 NETWORK = {"wget", "curl", "ssh", "scp", "sftp", "ftp", "ping", "ping6", "traceroute", "dig", "nslookup", "host", "nc", "ncat", "netcat", "telnet", "whois", "finger", "apt", "apt-get", "yum", "pip", "brew", "rsh", "mail", "sendmail", "ssh-copy-id", "ssh-keyscan", "lftp", "wall", "write"}
 WALKERS = {"find", "du", "tree", "locate", "parallel", "rgrep"}
@@ -46,6 +47,12 @@ began=${{EPOCHREALTIME/[.,]/}}
 /bin/bash "$at/command" < /dev/null 2> "$at/errors"
 code=$?
 exec 1>&2
+left=(/proc/[0-9]*)
+if [ -z "$root" ] && [ ${{#left[@]}} -gt 2 ]; then  # something goes on behind it: does it multiply?
+    until [ $((${{EPOCHREALTIME/[.,]/}} - began)) -gt 150000 ]; do :; done
+    left=(/proc/[0-9]*)
+    [ ${{#left[@]}} -gt {MOST_LEFT} ] && printf '%s too many processes\n' "$mark" && exit 0
+fi
 printf '%s code %d %s\n' "$mark" "$code" "$root"
 IFS= read -r -N 300 -d '' errors < "$at/errors"
 printf '%q\nnames\n' "$errors"
@@ -216,6 +223,8 @@ class CommandRunner:
     @staticmethod
     def _read(outcome: Outcome, report: Report | None, began: float, bare: Mapping[str, tuple[str, ...]]) -> Effect:
         """A run as an effect."""
+        if b" too many processes\n" in outcome.errors[:40]:
+            return Effect(reason="started too many processes")
         if outcome.status != "ended":
             return Effect(reason=outcome.reason)
         if report is None or outcome.code != 0:
