@@ -206,6 +206,7 @@ def _evaluate(run: Run, recipe: Recipe, task: Any, dataset: Path, tell: Tell) ->
         inputs = {"answerer": identity, "task": [task.name, task.version], "dataset": hash_file(dataset / "held_out.jsonl.gz")}
         found[name] = _examine(run, recipe, task, dataset, name, inputs, maker, tell)
     results = summarise(recipe.recipe.name, found, [a.folder for a in arms_of(recipe)], recipe.evaluate.splits)
+    _settle(run.path / "expert", ways.get(MAIN, {}))
     results |= {"ways": ways, "footprints": costs} if recipe.evaluate.sweep or costs else {}
     write_atomically(run.path / "results.json", json.dumps(results, indent=1).encode())
     return results
@@ -225,6 +226,14 @@ def _sweep(run: Run, recipe: Recipe, task: Any, dataset: Path, arm: Arm, path: P
         step.write_json("sweep.json", sweep(task, str(path), settings, examples, recipe.evaluate.k, lambda done, of: tell("evaluate", {"answerer": arm.name, "split": "sweep", "done": done, "of": of})))
         step.finish()
     return json.loads((step.path / "sweep.json").read_text(encoding="utf-8"))["chosen"]
+
+
+def _settle(folder: Path, way: dict[str, Any]) -> None:
+    """The run's expert answers from now on in the way that served it best."""
+    if way:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        config |= {"beams": way.get("beams", config["beams"]), "sampling": {name: value for name, value in way.items() if name != "beams"}}
+        write_atomically(folder / "config.json", json.dumps(config, indent=1).encode())
 
 
 def _footprint(run: Run, recipe: Recipe, task: Any, dataset: Path, arm: Arm, path: Path, way: dict[str, Any], tell: Tell) -> dict[str, Any]:

@@ -137,7 +137,9 @@ def get_expert(model: str, task: Task, name: str | None = None) -> Any:
     """The expert a MODEL string names, ready to answer."""
     from limbeck.models.expert import load_expert
 
-    return load_expert(expert_folder(model), get_codec(task.name), name=name or model, adjust=get_adjust(task))
+    expert = load_expert(expert_folder(model), get_codec(task.name), name=name or model, adjust=get_adjust(task), check=lambda prompt, text: task.verify(prompt, Candidate(text=text)), family=getattr(task, "family", None))
+    expert.utility = getattr(task, "utility", expert.utility)
+    return expert
 
 
 def get_baseline(name: str, task: Task, examples: Sequence[Example]) -> Any:

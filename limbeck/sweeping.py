@@ -14,10 +14,10 @@ Progress = Callable[[int, int], None]
 
 
 def set_sampling(expert: Any, setting: dict[str, Any]) -> Any:
-    """An expert that answers in one way: `beams`, `temperature`, `steps` and whatever else its kind knows."""
+    """An expert that answers in one way: `beams`, `temperature`, `steps` and whatever else its kind knows; what is not said stays as it was made."""
     rest = dict(setting)
     expert.beams = int(rest.pop("beams", expert.beams))
-    expert.sampling = rest
+    expert.sampling = {**expert.sampling, **rest}
     return expert
 
 

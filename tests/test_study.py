@@ -45,9 +45,9 @@ def test_the_way_that_scores_best_apart_is_chosen_and_the_first_of_equals(monkey
 
 def test_a_way_is_put_on_an_expert():
     expert = Counting()
-    expert.beams = 6
-    assert sweeping.set_sampling(expert, {"beams": 3, "temperature": 0.5}).beams == 3 and expert.sampling == {"temperature": 0.5}
-    assert sweeping.set_sampling(expert, {}).beams == 3 and expert.sampling == {}
+    expert.beams, expert.sampling = 6, {"steps": 9}
+    assert sweeping.set_sampling(expert, {"beams": 3, "temperature": 0.5}).beams == 3 and expert.sampling == {"steps": 9, "temperature": 0.5}
+    assert sweeping.set_sampling(expert, {}).beams == 3 and expert.sampling["steps"] == 9
 
 
 def test_waiting_time_is_measured_in_a_process_of_its_own():
@@ -89,3 +89,13 @@ def test_a_study_reads_what_the_run_has_and_leaves_out_what_it_has_not(tmp_path)
     (tmp_path / "sweep" / "<b>x" / "sweep.json").write_text(json.dumps({"n": 5, "k": 5, "measure": "cms", "tried": tried, "chosen": {"steps": 2}}))
     found = study_of(tmp_path, results, [], "")
     assert found["curve"].startswith("<svg") and "<b>x" not in found["curve"] and quality_by_cost({}) == ""
+
+
+def test_answers_of_one_family_pool_their_probability():
+    import math
+
+    from limbeck.models.ranking import by_family
+
+    found = by_family([Candidate(text=t, score=math.log(p)) for t, p in (("ls a", 0.4), ("cat a", 0.3), ("cat b", 0.25))], lambda text: text.split()[0])
+    assert [c.text for c in found] == ["cat a", "ls a", "cat b"] and math.isclose(found[0].score, math.log(0.55)) and found[2].score == math.log(0.25) - 2.0
+    assert by_family([], str) == []

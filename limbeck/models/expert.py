@@ -22,7 +22,16 @@ from limbeck.models.holes import fillers, fixed_parts, holds, readable, refuse_s
 from limbeck.models.infill import Wish
 from limbeck.models.knobs import check_knobs
 from limbeck.models.network import Ranked, Shape
-from limbeck.models.ranking import RANKS, Utility, by_bayes_risk, distinct_outcomes, edit_similarity, near_snippet
+from limbeck.models.ranking import (
+    RANKS,
+    Family,
+    Utility,
+    by_bayes_risk,
+    by_family,
+    distinct_outcomes,
+    edit_similarity,
+    near_snippet,
+)
 from limbeck.recipe.schema import StudentSection
 from limbeck.records import Answer, Candidate, Check, Prompt
 from limbeck.task import Codec
@@ -102,7 +111,7 @@ def read_config(folder: Path) -> dict[str, Any]:
         raise LimbeckError("there is no expert here, or its config is damaged", str(folder), "name a folder with config.json and model.safetensors, or a run that has finished") from problem
 
 
-def load_expert(folder: Path, codec: Codec, *, name: str | None = None, adjust: Adjust | None = None, check: Verify | None = None) -> Expert:
+def load_expert(folder: Path, codec: Codec, *, name: str | None = None, adjust: Adjust | None = None, check: Verify | None = None, family: Family | None = None) -> Expert:
     """The expert in a folder. Raises LimbeckError for what is missing, damaged, pickled or made for another codec."""
     where = str(folder)
     if not (folder / "model.safetensors").exists():
@@ -119,23 +128,25 @@ def load_expert(folder: Path, codec: Codec, *, name: str | None = None, adjust: 
         network.load_state_dict({n: t.float() for n, t in weights.items()})
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as problem:
         raise LimbeckError(f"the expert cannot be loaded: {str(problem)[:200]}", where, "the folder is damaged: make it again") from problem
-    return Expert(name or folder.parent.name, network.eval(), codec, beams=config.get("beams", 6), adjust=adjust, check=check)
+    expert = Expert(name or folder.parent.name, network.eval(), codec, beams=config.get("beams", 6), adjust=adjust, check=check, family=family)
+    expert.sampling = dict(config.get("sampling", {}))
+    return expert
 
 
 class Expert:
     """An answerer around a network: encodes, generates inside the grammar, prints, ranks, keeps what parses.
 
     `sampling` holds knobs of its kind of student for this answerer alone (steps, solver, order ...), and for all kinds
-    `rank` ("logp" or "mbr": minimum Bayes risk under `utility`) and `distinct` ("text", or "outcome": candidates that do the
+    `rank` ("logp"; "mbr": minimum Bayes risk under `utility`; "family": by the sum over answers of one `family`) and `distinct` ("text", or "outcome": candidates that do the
     same to their prompt, by `check`, are one answer).
     """
 
     def __init__(
         self, name: str, network: Any, codec: Codec, *, beams: int = 6, adjust: Adjust | None = None, check: Verify | None = None,
-        utility: Utility = edit_similarity, seed: int = 0,
+        utility: Utility = edit_similarity, family: Family | None = None, seed: int = 0,
     ) -> None:  # fmt: skip
         self.name, self.network, self.codec, self.beams, self.adjust, self.seed = name, network, codec, beams, adjust, seed
-        self.check, self.utility = check, utility
+        self.check, self.utility, self.family = check, utility, family
         self.parameters: int | None = count_parameters(network)
         self.parameters_without_embeddings = count_parameters(network, embeddings=False)
         self.sampling: dict[str, Any] = {}
@@ -225,6 +236,8 @@ class Expert:
         if self.adjust:
             losses = self.adjust(prompt, [c.text for c in ranked])
             ranked = sorted((replace(c, score=c.score + loss) for c, loss in zip(ranked, losses, strict=True)), key=lambda c: -c.score)
+        if how == "family" and self.family is not None:
+            ranked = by_family(ranked, self.family)
         if self.check is not None and self.sampling.get("distinct") == "outcome":
             ranked = distinct_outcomes(prompt, ranked, self.check)
         if not ranked:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import replace
 from typing import Any
 
 from limbeck.records import Candidate, Check, Prompt
 
 Utility = Callable[[str, str], float]  # how much of b is gained by saying a, 0 to 1
-RANKS = ("logp", "mbr")
+Family = Callable[[str], Hashable]  # what answers that differ only in their values have in common
+RANKS = ("logp", "mbr", "family")
+LESS_NEW = 2.0  # nats that an answer loses for being of a family that has spoken
 _TOKEN = re.compile(r"\w+|[^\w\s]")
 
 
@@ -51,6 +53,21 @@ def by_bayes_risk(candidates: Sequence[Candidate], utility: Utility = edit_simil
     gains = [sum(w * utility(c.text, other.text) for w, other in zip(weights, candidates, strict=True)) / total for c in candidates]
     scored = [replace(c, score=gain) for c, gain in zip(candidates, gains, strict=True)]
     return sorted(scored, key=lambda c: -c.score)
+
+
+def by_family(candidates: Sequence[Candidate], family: Family) -> list[Candidate]:
+    """Answers of one family pool their probability, and the likeliest of them speaks for all; the others lose LESS_NEW nats.
+
+    A network spreads one thought over many spellings of its values: the sum says how sure it is of the thought.
+    """
+    groups: dict[Hashable, list[Candidate]] = {}
+    for candidate in sorted(candidates, key=lambda c: -c.score):
+        groups.setdefault(family(candidate.text), []).append(candidate)
+    out = []
+    for first, *others in groups.values():
+        mass = first.score + math.log(sum(math.exp(c.score - first.score) for c in (first, *others)))
+        out += [replace(first, score=mass), *(replace(c, score=c.score - LESS_NEW) for c in others)]
+    return sorted(out, key=lambda c: -c.score)
 
 
 def distinct_outcomes(prompt: Prompt, candidates: Sequence[Candidate], check: Callable[[Prompt, str], Check]) -> list[Candidate]:

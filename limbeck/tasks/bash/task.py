@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from typing import Any
 
 from limbeck.records import Answer, Candidate, Check, Example, Prompt, Score, Verdict, content_id
@@ -62,6 +62,14 @@ class BashTask(TextTask):
     def prompt_for(self, text: str) -> Prompt:
         """A request as it is asked in an examination."""
         return make_prompt("ask", text)
+
+    def family(self, text: str) -> Hashable:
+        """What commands that differ only in their values have in common: the template."""
+        return template_of(tokenise(text))
+
+    def utility(self, text: str, other: str) -> float:
+        """How much of one command another says: the command match score."""
+        return metrics.command_match_score((other,), text)
 
     def _load(self, split: str) -> list[Example]:
         return make_examples(split)
