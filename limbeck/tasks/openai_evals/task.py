@@ -189,7 +189,7 @@ class ModelGradedEval(OpenAIEval):
 
     def _ask_judge(self, said: dict[int, tuple[Example, str]], found: dict[int, Verdict]) -> dict[int, str]:
         if self._judge is None:
-            raise LimbeckError(f"{self.spec.name} is graded by a model and none is given", "judge", "name a judge model")
+            raise LimbeckError(f"{self.spec.name} is graded by a model and none is given", "judge", "--judge MODEL names one (openai:NAME with --judge-url, hf:FOLDER)")
         completions = self._completions(said, found)
         questions: dict[int, Prompt] = {}
         for place, outputs in completions.items():
