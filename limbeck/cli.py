@@ -239,7 +239,7 @@ def evaluate(
 
 
 @app.command()
-def compare(first: Annotated[Path, typer.Argument(metavar="RESULT")], others: Annotated[list[Path], typer.Argument(metavar="RESULT...")], as_json: Json = False) -> None:
+def compare(first: Annotated[Path, typer.Argument(metavar="RESULT")], others: Annotated[list[Path], typer.Argument(metavar="RESULT...")], measure: Annotated[str | None, typer.Option("--measure", help="which of the verdicts' measures; the task's deciding one unless said")] = None, as_json: Json = False) -> None:
     """Results on the same examples, paired, with intervals."""
     from limbeck.evaluate.compare import compare as compare_two
     from limbeck.evaluate.paired import adjust_family
@@ -248,7 +248,10 @@ def compare(first: Annotated[Path, typer.Argument(metavar="RESULT")], others: An
         try:
             found = json.loads(path.read_text(encoding="utf-8"))
             found["trials"][0]["id"], found["task"], found["version"]
-            return found
+            if measure and not any(isinstance(t.get(measure), list) for t in found["trials"]):
+                named = sorted({name for t in found["trials"] for name, value in t.items() if isinstance(value, list) and value and isinstance(value[0], float) and name != "scores"})
+                raise LimbeckError(f"no verdict here has a measure {measure!r}", str(path), f"it has: {', '.join(named) or 'none'}")
+            return found | ({"main": measure} if measure else {})
         except (OSError, ValueError, KeyError, TypeError, IndexError) as problem:
             raise LimbeckError("this is no result", str(path), "name files written by `limbeck evaluate --out` or under a run's evaluate/") from problem
 

@@ -205,7 +205,7 @@ def _evaluate(run: Run, recipe: Recipe, task: Any, dataset: Path, tell: Tell) ->
     for name, (identity, maker) in makers.items():
         inputs = {"answerer": identity, "task": [task.name, task.version], "dataset": hash_file(dataset / "held_out.jsonl.gz")}
         found[name] = _examine(run, recipe, task, dataset, name, inputs, maker, tell)
-    results = summarise(recipe.recipe.name, found, [a.folder for a in arms_of(recipe)], recipe.evaluate.splits)
+    results = summarise(recipe.recipe.name, found, [a.folder for a in arms_of(recipe)], recipe.evaluate.splits, getattr(task, "compared", ()))
     _settle(run.path / "expert", ways.get(MAIN, {}))
     results |= {"ways": ways, "footprints": costs} if recipe.evaluate.sweep or costs else {}
     write_atomically(run.path / "results.json", json.dumps(results, indent=1).encode())

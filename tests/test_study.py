@@ -99,3 +99,25 @@ def test_answers_of_one_family_pool_their_probability():
     found = by_family([Candidate(text=t, score=math.log(p)) for t, p in (("ls a", 0.4), ("cat a", 0.3), ("cat b", 0.25))], lambda text: text.split()[0])
     assert [c.text for c in found] == ["cat a", "ls a", "cat b"] and math.isclose(found[0].score, math.log(0.55)) and found[2].score == math.log(0.25) - 2.0
     assert by_family([], str) == []
+
+
+def test_runs_are_compared_by_a_strict_measure_too():
+    from limbeck.evaluate.summary import summarise
+
+    def result(who, right):
+        trials = [{"id": str(n), "status": "scored", "cms": [0.9], "template": [float(n < right)]} for n in range(10)]
+        return {"dev": {"answerer": who, "task": "t", "version": "1", "split": "dev", "main": "cms", "scores": [], "parameters": 1, "cpu_seconds_per_answer": 0.1, "trials": trials}}
+
+    found = summarise("x", {"student-s0": result("student-s0", 8), "nearest": result("nearest", 2)}, ["student-s0"], ["dev"], ("template",))
+    gaps = {c["measure"]: c["difference"] for c in found["comparisons"]}
+    assert gaps["top-1"] == 0 and abs(gaps["template-1"] - 0.6) < 1e-9 and "template-5" in gaps
+
+
+def test_a_measure_that_no_verdict_has_is_refused(tmp_path):
+    from limbeck.cli import main
+
+    path = tmp_path / "r.json"
+    path.write_text(json.dumps({"task": "t", "version": "1", "split": "d", "trials": [{"id": "a", "status": "scored", "cms": [1.0]}]}))
+    with pytest.raises(SystemExit) as left:
+        main(["compare", str(path), str(path), "--measure", "bleu"])
+    assert left.value.code == 2

@@ -11,8 +11,8 @@ from limbeck.evaluate.paired import adjust_family
 MAIN = "student"
 
 
-def summarise(name: str, found: dict[str, dict[str, Any]], folders: Sequence[str], splits: Sequence[str]) -> dict[str, Any]:
-    """Scores without their trials; the main student, seeds pooled, against teacher, other arms and baselines."""
+def summarise(name: str, found: dict[str, dict[str, Any]], folders: Sequence[str], splits: Sequence[str], also: Sequence[str] = ()) -> dict[str, Any]:
+    """Scores without their trials; the main student, seeds pooled, against teacher, other arms and baselines: by the deciding measure and by those in `also`."""
     scores = [{k: v for k, v in result.items() if k != "trials"} | {"answerer": who} for who, by_split in found.items() for result in by_split.values()]
     groups: dict[str, list[str]] = {}
     for who in found:
@@ -26,6 +26,9 @@ def summarise(name: str, found: dict[str, dict[str, Any]], folders: Sequence[str
             left, right = ([found[w][split] for w in groups[g]] for g in (a, b))
             for rank in (1, 5):
                 comparisons.append(compare_seeds(left, right, rank) | {"a": a, "b": b})
+                for measure in also:
+                    strict = ([{**r, "main": measure} for r in side] for side in (left, right))
+                    comparisons.append(compare_seeds(*strict, rank) | {"a": a, "b": b, "measure": f"{measure}-{rank}"})
     comparisons = adjust_family(comparisons)
     return {"name": name, "groups": groups, "splits": list(splits), "scores": scores, "comparisons": comparisons, "headline": _headline(found, groups, splits, comparisons)}
 

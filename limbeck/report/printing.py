@@ -49,7 +49,7 @@ def print_results(results: dict[str, Any]) -> None:
         console.print(table)
     console.print("* costs nothing", highlight=False)
     _print_headline(console, results.get("headline", {}))
-    print_comparisons([c for c in results["comparisons"] if c["measure"] == "top-1"], console)
+    print_comparisons([c for c in results["comparisons"] if c["measure"].endswith("-1")], console)
 
 
 def _print_headline(console: Console, headline: dict[str, Any]) -> None:

@@ -24,6 +24,7 @@ class BashTask(TextTask):
     name = "bash"
     version = f"{SCORER_VERSION}-{content_id(ASK, 6)}"
     measures = ("cms", "template", "command", "char_bleu", "nlc2cmd", "exact")
+    compared = ("template",)  # beside the deciding measure, in a run's paired comparisons
     known_splits = SPLITS
     many_answers = True  # people gave several commands for one request: each is worth learning
     judged_together = 64
