@@ -123,10 +123,11 @@ def _train(run: Run, recipe: Recipe, dataset: Path, codec: Any, tell: Tell) -> N
 
     jobs = []
     for arm in arms_of(recipe):
-        inputs = {"dataset": [hash_file(dataset / f"{part}.jsonl.gz") for part in ("data", "dev")], "arm_seed": arm.seed}
+        start = resolve.expert_folder(arm.train.start) if arm.train.start else None
+        inputs = {"dataset": [hash_file(dataset / f"{part}.jsonl.gz") for part in ("data", "dev")], "arm_seed": arm.seed} | ({"start": hash_file(start / "model.safetensors")} if start else {})
         step = run.step(f"train/{arm.folder}", {"student": arm.student.model_dump(), "train": arm.train.model_dump()}, inputs, ("models", "train"))
         if not _ready(step, tell):
-            jobs.append(Job(arm.folder, dataset, arm.student, arm.train, step))
+            jobs.append(Job(arm.folder, dataset, arm.student, arm.train.model_copy(update={"start": str(start)}) if start else arm.train, step))
     if jobs:
         _train_jobs(jobs, len(arms_of(recipe)), dataset, codec, lambda name, record: tell("train", {"arm": name, **record}))
 

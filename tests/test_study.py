@@ -121,3 +121,23 @@ def test_a_measure_that_no_verdict_has_is_refused(tmp_path):
     with pytest.raises(SystemExit) as left:
         main(["compare", str(path), str(path), "--measure", "bleu"])
     assert left.value.code == 2
+
+
+def test_a_student_goes_on_from_an_expert_of_its_shape_and_from_no_other(tmp_path):
+    import torch
+    from safetensors.torch import load_file
+
+    from limbeck.models.expert import build_network, build_shape, save_expert, start_from
+    from limbeck.recipe.schema import StudentSection
+    from limbeck.tasks.bash.codec import BashCodec
+
+    codec, section = BashCodec(), StudentSection(width=32, heads=2, buckets=128, encoder_layers=1, decoder_layers=1)
+    torch.manual_seed(1)
+    save_expert(tmp_path / "old", build_network(build_shape(section, codec)), codec, section)
+    fresh = build_network(build_shape(section, codec))
+    start_from(tmp_path / "old", fresh, codec)
+    kept = load_file(tmp_path / "old" / "model.safetensors")
+    assert all(torch.equal(t, kept[n].float()) for n, t in fresh.state_dict().items() if n in kept)
+    wider = build_network(build_shape(section.model_copy(update={"width": 48}), codec))
+    with pytest.raises(LimbeckError, match="another shape"):
+        start_from(tmp_path / "old", wider, codec)

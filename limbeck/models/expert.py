@@ -111,6 +111,16 @@ def read_config(folder: Path) -> dict[str, Any]:
         raise LimbeckError("there is no expert here, or its config is damaged", str(folder), "name a folder with config.json and model.safetensors, or a run that has finished") from problem
 
 
+def start_from(folder: Path, network: nn.Module, codec: Codec) -> None:
+    """Give a network the weights of an expert of the same shape and codec. Raises LimbeckError where they do not fit."""
+    expert = load_expert(folder, codec)
+    fits = {n: t.shape for n, t in expert.network.state_dict().items()} == {n: t.shape for n, t in network.state_dict().items()}
+    settings = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8")) if (folder / "tokenizer.json").exists() else None
+    if not fits or settings != json.loads(json.dumps(codec.settings())):
+        raise LimbeckError("the expert to go on from has another shape or another vocabulary", f"train.start = {folder}", "give the student its width, layers and buckets, or start anew")
+    network.load_state_dict(expert.network.state_dict())
+
+
 def load_expert(folder: Path, codec: Codec, *, name: str | None = None, adjust: Adjust | None = None, check: Verify | None = None, family: Family | None = None) -> Expert:
     """The expert in a folder. Raises LimbeckError for what is missing, damaged, pickled or made for another codec."""
     where = str(folder)

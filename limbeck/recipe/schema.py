@@ -62,6 +62,7 @@ class StudentSection(Section):
 class TrainSection(Section):
     """The loop."""
 
+    start: str = Field("", description="an expert of the same shape to go on from: its folder, a run, or builtin:NAME; empty starts anew")
     steps: int = Field(1500, ge=1, description="optimizer steps")
     batch: int = Field(64, ge=1, description="examples a step and process")
     accumulate: int = Field(1, ge=1, description="batches a step")

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 from limbeck.errors import LimbeckError
-from limbeck.models.expert import build_network, build_shape, save_expert
+from limbeck.models.expert import build_network, build_shape, save_expert, start_from
 from limbeck.recipe.schema import StudentSection, TrainSection
 from limbeck.run import Step
 from limbeck.task import Codec
@@ -57,6 +57,8 @@ def train(
     torch.manual_seed(step.seed("init"))
     shape = build_shape(student, codec)
     network: Any = build_network(shape)
+    if section.start:
+        start_from(Path(section.start), network, codec)
     mean = RunningMean(network, section.ema)
     optimizer = make_optimizer(network, section.optimizer, section.lr, section.weight_decay)
     checkpoint = step.path / "checkpoint.safetensors"

@@ -15,16 +15,11 @@ from functools import lru_cache
 from limbeck.data.groups import normalise, split_by_group
 from limbeck.data.sources import read_source
 from limbeck.errors import LimbeckError
+from limbeck.tasks.bash.everyday import ENDINGS, FOLDERS, WORDS, make_everyday
 from limbeck.tasks.bash.loading import load_pairs
 from limbeck.tasks.bash.paraphrase import blur, paraphrase
 from limbeck.tasks.pieces import Token, _stands, tokens_of
 
-WORDS = (
-    "report notes backup invoice photo sample draft result config server client module header footer table record archive summary project worker image video music "
-    "letter budget orders users items access error debug build source target input output main index style script test data temp cache queue event session token"
-).split()
-ENDINGS = "txt log csv py sh c h cpp js html xml json md conf cfg jpg png gz tar zip mp3 java php rb css bak tmp".split()
-FOLDERS = "/tmp /var/log /etc /home/user /usr/local /opt/app /srv/www ./src ./build ~/docs ~/work data logs src bin lib".split()
 PLACEHOLDER = re.compile(r"\{\{(.*?)\}\}")
 CHOICE = re.compile(r"\{\{\[([^|\]]+)\|([^\]]+)\]\}\}")
 # Tools that NL2Bash's people did not ask about and everybody else does: their pages are learnt too, with the tool named in the request.
@@ -36,6 +31,7 @@ ALSO = frozenset((
 ).split())
 SHARES = {"pool": 0.94, "dev": 0.03, "examination": 0.03}
 CHANGE = 0.75  # of shared values changed in a varied pair
+EVERYDAY = 5  # every fifth example is made from our own patterns
 SAID_ANEW = 0.3  # of varied pairs put in other words
 
 
@@ -139,10 +135,14 @@ def _another(token: Token, draw: random.Random) -> str:
 
 
 def pick(pool: Sequence[tuple[str, str]], seed: int, index: int) -> tuple[str, str]:
-    """The index-th pair: the pool in one drawn order after another, as it is in the first, varied in the next ones."""
-    turn, place = divmod(index, len(pool))
+    """The index-th pair: the pool in one drawn order after another, as it is in the first, varied in the next ones; everyday requests between."""
+    draw = random.Random(f"{seed}-{index}")
+    if index % EVERYDAY == EVERYDAY - 1:
+        nl, command = make_everyday(draw)
+        return blur(nl, draw) if draw.random() < SAID_ANEW else nl, command
+    turn, place = divmod(index - index // EVERYDAY, len(pool))
     nl, command = pool[_order(len(pool), seed * 1000 + turn)[place]]
-    return varied(nl, command, random.Random(f"{seed}-{index}")) if turn else (nl, command)
+    return varied(nl, command, draw) if turn else (nl, command)
 
 
 @lru_cache(maxsize=64)
