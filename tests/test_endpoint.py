@@ -296,12 +296,23 @@ def test_the_file_of_calls_may_be_used_from_a_judges_thread(tmp_path):
     assert found == [{"a": {"x": 1}}] and cache.find(["a"]) == {"a": {"x": 1}}
 
 
-def test_an_endpoint_is_examined_without_torch_pyarrow_or_a_hub(tmp_path):
-    (tmp_path / "rows.csv").write_text("n,answer\n1,2\n")
+def test_an_endpoint_is_examined_without_torch_pyarrow_or_a_hub_and_ten_cached_examples_in_no_time(tmp_path):
+    (tmp_path / "rows.csv").write_text("n,answer\n" + "".join(f"{n},{n + 1}\n" for n in range(10)))
     (tmp_path / "sums.toml").write_text('name = "sums"\ndata = "rows.csv"\nprompt = "{n} + 1"\nanswer = "answer"\nscorer = "number"\n')
     heavy = ("torch", "pyarrow", "huggingface_hub", "datasets", "transformers", "pandas", "scipy", "altair")
-    code = f"import sys; from limbeck.cli import main\ntry:\n main(sys.argv[1:])\nexcept SystemExit: pass\nprint([m for m in {heavy} if m in sys.modules])"
-    with serve(right) as (url, _):
-        command = [sys.executable, "-c", code, "evaluate", "--task", str(tmp_path / "sums.toml"), "--model", "openai:m", "--base-url", url, "--out", str(tmp_path / "out")]
-        done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "LIMBECK_CACHE": str(tmp_path / "cache")})
-    assert done.stdout.strip().endswith("[]") and "1 scored" in done.stdout, done.stdout + done.stderr
+    code = f"""import resource, sys
+from limbeck.cli import main
+try:
+    main(sys.argv[1:])
+except SystemExit:
+    pass
+used = resource.getrusage(resource.RUSAGE_SELF)
+print([m for m in {heavy} if m in sys.modules], used.ru_utime + used.ru_stime, used.ru_maxrss / 1024)"""
+    command = [sys.executable, "-c", code, "evaluate", "--task", str(tmp_path / "sums.toml"), "--limit", "10", "--model", "openai:m", "--base-url"]
+    with serve(right) as (url, seen):
+        for turn in ("asked", "cached"):
+            done = subprocess.run([*command, url, "--out", str(tmp_path / turn)], capture_output=True, text=True, env={**os.environ, "LIMBECK_CACHE": str(tmp_path / "cache")})
+            assert "10 scored" in done.stdout, done.stdout + done.stderr
+    loaded, cpu_s, peak_mb = done.stdout.strip().splitlines()[-1].rsplit(" ", 2)
+    assert loaded == "[]" and len(seen) == 10
+    assert float(cpu_s) < 1.5 and float(peak_mb) < 300  # processor time: other work may share the machine
