@@ -150,6 +150,12 @@ def test_a_server_that_is_down_is_said(tmp_path):
         asked("http://127.0.0.1:9/v1", 30, retries=0)
 
 
+def test_a_server_that_never_replied_is_given_up_after_three_tries_of_one_prompt():
+    for url, message in (("http://127.0.0.1:9/v1", "cannot be reached"), ("http://127.1/v1", "no address of a server")):
+        with pytest.raises(LimbeckError, match=message):
+            asked(url, 30, retries=5)
+
+
 def test_a_model_that_changes_half_way_is_noticed():
     with serve(lambda number, body: {**right(number, body), "model": "a" if number < 2 else "b"}) as (url, _), pytest.raises(LimbeckError, match="changed its model"):
         asked(url, 6, concurrency=1)

@@ -1,5 +1,6 @@
 """The page and pictures of examinations: every number there, nothing of a model's text alive."""
 
+import itertools
 import json
 import re
 
@@ -69,6 +70,14 @@ def test_reliability_by_hand(result):
 
 def test_the_main_score_counts_missing_answers_as_wrong(result):
     assert main_score(result)["value"] == pytest.approx(30 / 70)
+
+
+def test_labels_do_not_cover_each_other():
+    from limbeck.report.sizes import place_labels
+
+    placed = place_labels([{"model": f"model-{n}", "B": 70 + n, "score": 95 - 0.1 * n} for n in range(4)] + [{"model": "small", "B": 1, "score": 30}], "B")
+    tops = sorted(p["label_at"] for p in placed if p["model"] != "small")
+    assert min(b - a for a, b in itertools.pairwise(tops)) > 1.9 and placed[-1]["label_at"] == 30  # 10 px of 360 over 78 points
 
 
 def test_the_frontier_keeps_what_no_smaller_one_equals():

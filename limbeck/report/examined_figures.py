@@ -10,7 +10,7 @@ import altair
 from limbeck.catalog.facts import load_claims
 from limbeck.errors import LimbeckError
 from limbeck.report.figures import COLOURS, INK, to_svg
-from limbeck.report.sizes import official_frontier, scores_of, size_figure
+from limbeck.report.sizes import official_frontier, place_labels, scores_of, size_figure
 
 BENCHMARKS = {"medec": "medec", "mmlu": "MMLU", "mgsm": "MGSM", "gsm8k": "GSM8K", "arc": "ARC-Challenge", "gpqa": "GPQA", "ifeval": "IFEval", "humaneval": "HumanEval", "nexus": "Nexus"}
 KINDS = ("scores", "families", "reliability", "sizes", "prices")
@@ -162,7 +162,8 @@ def price_figure(benchmark: str, setting: str | None = None, ours: Sequence[dict
     base = altair.Chart(altair.Data(values=points)).encode(x=x, y=y)
     domain = ["official size", "size not official"]
     fill = altair.Fill("standing:N", title=None, scale=altair.Scale(domain=domain, range=[COLOURS[0], "transparent"]))
-    layers = base.mark_point(size=80, stroke=COLOURS[0], strokeWidth=1.5, shape="circle").encode(fill=fill) + base.mark_text(dx=8, dy=-7, align="left", fontSize=9, color=INK).encode(text="model:N")
+    names = altair.Chart(altair.Data(values=place_labels(points, "usd", ours))).mark_text(dx=8, dy=-7, align="left", fontSize=9, color=INK).encode(x=x, y=altair.Y("label_at:Q"), text="model:N")
+    layers = base.mark_point(size=80, stroke=COLOURS[0], strokeWidth=1.5, shape="circle").encode(fill=fill) + names
     edge = official_frontier([(p["usd"], p["score"]) for p in points])
     layers = altair.Chart(altair.Data(values=[{"usd": a, "score": b} for a, b in edge])).mark_line(interpolate="step-after", color=INK, strokeWidth=1).encode(x=x, y=y) + layers
     if ours:

@@ -6,6 +6,7 @@ at the right edge. Published scores are drawn only within one benchmark and sett
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -48,6 +49,26 @@ def size_points(scores: Sequence[tuple[str, str, float]], claims: Sequence[Claim
     return points
 
 
+def place_labels(points: Sequence[dict[str, Any]], x: str, ours: Sequence[dict[str, Any]] = (), width: int = 620, height: int = 360) -> list[dict[str, Any]]:
+    """One label a model, moved down where it would cover another: `label_at` is its score on the axis. Widths are those of 9 px letters."""
+    first = [next(p for p in points if p["model"] == label) for label in dict.fromkeys(p["model"] for p in points)]
+    if not first:
+        return []
+    logs, scores = [math.log10(p[x]) for p in first], [p["score"] for p in first]
+    every, ends = [*logs, *(math.log10(o[x]) for o in ours)], [*scores, *(o[side] for o in ours for side in ("low", "high"))]  # the axes reach to ours
+    across, down = width / (1.1 * max(0.1, max(every) - min(every))), height / (1.2 * max(0.1, max(ends) - min(ends)))
+    placed: list[tuple[float, float, float]] = []  # left, right, pixels from the top
+    out = []
+    for point, log in sorted(zip(first, logs, strict=True), key=lambda pair: -pair[0]["score"]):
+        left, top = (log - min(logs)) * across, (max(scores) - point["score"]) * down
+        right = left + 5.0 * len(point["model"])
+        while any(left < other_right and other_left < right and abs(top - other) < 10 for other_left, other_right, other in placed):
+            top += 2
+        placed.append((left, right, top))
+        out.append({**point, "label_at": max(scores) - top / down})
+    return out
+
+
 def official_frontier(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
     """The points that no smaller (cheaper) one equals, from left to right."""
     out: list[tuple[float, float]] = []
@@ -68,8 +89,7 @@ def size_figure(benchmark: str, setting: str | None = None, ours: Sequence[dict[
     fills = altair.Fill("standing:N", title=None, scale=altair.Scale(domain=["official", "claimed", "retracted", "no size claimed here"], range=[COLOURS[0], "transparent", "#c33", "transparent"]))
     joined = base.mark_line(color=INK, strokeWidth=1, strokeDash=[3, 3]).encode(detail="model:N")
     marks = base.mark_point(size=80, stroke=COLOURS[0], strokeWidth=1.5).encode(shape=shapes, fill=fills)
-    first = [next(p for p in points if p["model"] == label) for label in dict.fromkeys(p["model"] for p in points)]
-    names = altair.Chart(altair.Data(values=first)).mark_text(dx=8, dy=-7, align="left", fontSize=9, color=INK).encode(x=x, y=y, text="model:N")
+    names = altair.Chart(altair.Data(values=place_labels(points, "B", ours))).mark_text(dx=8, dy=-7, align="left", fontSize=9, color=INK).encode(x=x, y=altair.Y("label_at:Q"), text="model:N")
     known = [(p["B"], p["score"]) for p in points if p["standing"] == "official"]
     known += [(p["B"], p["score"]) for p in ours]
     edge = altair.Chart(altair.Data(values=[{"B": a, "score": b} for a, b in official_frontier(known)])).mark_line(interpolate="step-after", color=INK, strokeWidth=1).encode(x=x, y=y)

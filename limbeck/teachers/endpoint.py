@@ -25,6 +25,7 @@ AGAIN = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
 OURS_TO_MEND = frozenset({401, 403, 404, 405})  # a wrong key, address or model: no use to go on
 IN_A_ROW = 20  # prompts that failed one after another before an examination gives up
 SILENT_LIMITS = 3  # time limits without any reply from the server before an examination gives up
+UNREACHED_TRIES = 3  # tries at a server that has never replied to anybody
 LARGEST_REPLY_BYTES = 20_000_000
 REASONING = re.compile(r"<(think|thinking|reasoning)>.*?(</\1>|\Z)", re.DOTALL | re.IGNORECASE)
 
@@ -59,6 +60,7 @@ class Endpoint:
         self._cache, self._price, self._gate = cache, price_usd, _Gate(concurrency)
         self._served_by: str | None = None
         self._heard = 0.0  # when the server last replied at all
+        self._reached = False  # whether it ever did
         self._failed_in_a_row = 0
         self._waits = random.Random()  # jitter only: no result depends on it
 
@@ -176,7 +178,7 @@ class Endpoint:
             try:
                 async with session.post(url, data=data) as response:
                     content = await _read_whole(response)
-                    self._heard = time.monotonic()
+                    self._heard, self._reached = time.monotonic(), True
                     if response.status == 200:
                         reply = _parse(content)
                         if reply is not None:
@@ -191,11 +193,15 @@ class Endpoint:
                             fine = True  # the server is well; this request is not
                             return {"failed": reason}
                         wait_s = max(wait_s, _seconds(response.headers.get("Retry-After")))
+            except aiohttp.InvalidURL as problem:
+                raise LimbeckError(f"this is no address of a server: {problem}", url, "write --base-url as http://HOST:PORT/v1") from problem
             except (aiohttp.ClientError, TimeoutError, OSError) as problem:
                 reason = f"no answer in {self._timeout_s:g} s" if isinstance(problem, TimeoutError) else f"{type(problem).__name__}: {problem}"
                 silent = time.monotonic() - self._heard
                 if isinstance(problem, TimeoutError) and silent > SILENT_LIMITS * self._timeout_s:
                     raise LimbeckError(f"the server stalls: nothing came for {silent:.0f} s", url, "see that it is up, or give it longer with --timeout; what was answered is kept: the same command goes on") from problem
+                if isinstance(problem, aiohttp.ClientConnectorError) and not self._reached and turn >= UNREACHED_TRIES - 1:
+                    raise LimbeckError(f"the server cannot be reached: {problem}", url, "see that it is up and that --base-url is right") from problem
             finally:
                 self._gate.leave(fine)
         return {"failed": reason}
