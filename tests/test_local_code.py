@@ -70,6 +70,12 @@ def test_what_is_not_fit_to_learn_from_is_left_out_and_counted(folder, name, con
     assert count.skipped == {reason: 1} and not [p for p in pieces if p.origin.file == name]
 
 
+def test_examples_in_docstrings_are_lines_and_their_output_is_not(folder):
+    (folder / "package" / "box.py").write_text('def top(x):\n    """Say it.\n\n    Take the first three of them:\n\n    >>> head(x, 3)\n    [1, 2, 3]\n    >>> tail(x,  2)\n    [8, 9]\n\n    Not of the next one.\n\n    More.\n\n    >>> for a in x:\n    ...     pass\n    """\n    return x\n')
+    pieces = [(p.kind, p.text, p.code) for p in read_code([str(folder)]) if p.code != "return x"]
+    assert pieces == [("line", "Take the first three of them", "head(x, 3)"), ("statement", "", "tail(x, 2)")]
+
+
 def test_the_order_hangs_on_contents_and_each_piece_comes_once(folder, tmp_path):
     (folder / "package" / "other.py").write_text("import json\nvalue = json.loads(text)\n")
     (folder / "z_copy.py").write_text(MODULE)

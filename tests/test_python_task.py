@@ -4,6 +4,7 @@ import ast
 import gzip
 import json
 import os
+import shutil
 import sys
 import types
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 from limbeck.errors import LimbeckError
 from limbeck.evaluate.examine import examine
 from limbeck.records import Answer, Candidate, Example, Prompt
+from limbeck.resolve import get_task
 from limbeck.tasks.python import metrics, neural
 from limbeck.tasks.python.baselines import NearestLine
 from limbeck.tasks.python.loading import place_rows, read_released
@@ -121,7 +123,7 @@ def test_an_examination_shows_corpus_bleu_over_all_examples(monkeypatch):
 
     result = examine(PythonTask(), Toy(), [example("1", "a b c d e", 1), example("2", "v w x y z", 2)], split="toy", k=1)
     bleu = next(s for s in result["scores"] if s["name"] == "bleu-1")
-    assert bleu["n"] == 2 and bleu["missing"] == 1 and bleu["value"] == pytest.approx(100 * 2.718281828 ** (1 - 10 / 5))
+    assert bleu["n"] == 2 and bleu["missing"] == 1 and bleu["value"] == pytest.approx(2.718281828 ** (1 - 10 / 5))
     assert not [s for s in result["scores"] if "codebert" in s["name"]]
 
 
@@ -167,3 +169,27 @@ def test_splits_share_no_question_and_every_gold_line_is_python():
     assert not questions[0] & questions[1] and not questions[0] & questions[2] and not questions[1] & questions[2]
     assert all(metrics.syntax_tree(e.gold[0]) for e in test)
     assert {e.meta["task_id"] for e in task.examples("odex")} <= questions[2]
+
+
+def odex_like(name: str, intent: str, head: str, tests: list[str], library: list[str]) -> Example:
+    meta = {"prompt": head, "suffix": "", "test_start": "def check(candidate):\n", "test": tests, "entry_point": "f", "library": library, "cluster": name}
+    return Example(id=name, prompt=Prompt(id=name, text=intent), gold=("sorted(x)",), meta=meta)
+
+
+@pytest.mark.skipif(not shutil.which("bwrap"), reason="needs bubblewrap")
+def test_answers_are_run_where_there_are_tests_and_running_was_asked_for():
+    class Toy:
+        name, parameters = "toy", 0
+
+        def answer(self, prompts, *, k=1):
+            return [answer("while True: pass" if p.id == "1" else "x[", "x[::1]", "sorted(x)") for p in prompts]
+
+    head = "def f(x):\n\treturn "
+    examples = [odex_like("1", "sort x", head, ["\tassert candidate([2, 1]) == [1, 2]\n"], []), odex_like("2", "sort x", head, ["\tassert candidate([1, 2]) == [1, 2]\n"], []), odex_like("3", "sort x", head, [], ["nosuchlibrary"]), example("4", "sorted(x)")]
+    task = get_task("python", run=True)
+    assert task.version != get_task("python").version and get_task("python").score_all is None
+    result = examine(task, Toy(), examples, split="toy", k=3)
+    scores = {s["name"]: s for s in result["scores"]}
+    assert (scores["passed-1"]["value"], scores["passed-1"]["n"], scores["passed-1"]["missing"]) == (0, 2, 2) and scores["passed-3"]["value"] == 1
+    assert [t.get("passed") for t in result["trials"]] == [[0, 0, 1], [0, 1, 1], None, None]
+    assert scores["not run: nosuchlibrary is not installed"]["value"] == 0.25 and scores["not run: no tests"]["value"] == 0.25

@@ -163,13 +163,15 @@ def _text(path: Path, limits: CodeLimits, count: CodeCount) -> str | None:
 
 
 def _python_pieces(source: str, origin: Origin, limits: CodeLimits, count: CodeCount) -> Iterator[CodePiece]:
-    """Functions with docstrings, and every simple statement that fits on one line, as Python prints them."""
+    """Functions with docstrings, examples in docstrings, and every simple statement that fits on one line, as Python prints them."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             tree = ast.parse(source)
             for node in ast.walk(tree):
                 yield from _of_node(node, origin, limits)
+                if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Module):
+                    yield from _of_examples(ast.get_docstring(node) or "", origin, limits)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         count.skipped["not this Python"] += 1
 
@@ -191,12 +193,34 @@ def _of_node(node: ast.AST, origin: Origin, limits: CodeLimits) -> Iterator[Code
             yield CodePiece(kind="statement", text="", code=code, origin=origin)
 
 
+def _of_examples(docstring: str, origin: Origin, limits: CodeLimits) -> Iterator[CodePiece]:
+    """One-line examples (`>>> f(x)`) of a docstring, the first after a sentence with it."""
+    above, is_output = [], False
+    lines = [line.strip() for line in docstring.split("\n")]
+    for at, line in enumerate(lines):
+        following = lines[at + 1] if at + 1 < len(lines) else ""
+        if not line.startswith(">>> "):
+            is_output = is_output and bool(line)
+            if line and not is_output:
+                above.append(line)
+            elif not following.startswith(">>>"):  # an empty line: only a sentence right before an example speaks of it
+                above = []
+            continue
+        said, above, is_output = first_sentence(" ".join(above).removesuffix(":")), [], True
+        try:
+            code = ast.unparse(ast.parse(line[4:])) if not following.startswith("...") else ""
+        except (SyntaxError, ValueError):
+            continue
+        if code and "\n" not in code and len(code) <= limits.line and code.isascii() and not code.startswith(("import ", "from ")):
+            yield CodePiece(kind="line" if said else "statement", text=said, code=code, origin=origin)
+
+
 def first_sentence(docstring: str) -> str:
     """The first sentence of a docstring in one line; empty where it is markup, too short or too long to say what is done."""
     paragraph = docstring.strip().split("\n\n")[0]
     found = SENTENCE.match(paragraph)
-    words = " ".join((found[1] if found else paragraph).split()).rstrip(".")
-    return words if 3 <= len(words.split()) <= 40 and words.isascii() and not words.startswith((">>>", ":", "@", "|", "..")) else ""
+    words = " ".join((found[1] if found else paragraph).split()).rstrip(".").removeprefix("# ")
+    return words if 3 <= len(words.split()) <= 40 and words.isascii() and not words.startswith((">>>", ":", "@", "|", "..", "Example")) else ""
 
 
 def _shell_pieces(source: str, origin: Origin, limits: CodeLimits, count: CodeCount) -> Iterator[CodePiece]:

@@ -1,4 +1,4 @@
-"""Task python: English in, a line or lines of Python out, judged against gold code. No code is ever run here."""
+"""Task python: English in, a line or lines of Python out, judged against gold code. None is run, unless running was asked for."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from limbeck.tasks.intervals import grouped_rate
 from limbeck.tasks.python import metrics, pool
 from limbeck.tasks.python.loading import ASK, SPLITS, make_examples
 from limbeck.tasks.python.neural import find_codebertscore
+from limbeck.tasks.python.running import ProgramTests
 from limbeck.tasks.text_task import TextTask
 
-SCORER_VERSION = 1
+SCORER_VERSION = 2
 FENCE = re.compile(r"```[ \t]*(?:python3?|py)?[ \t]*\n(.*?)(?:\n[ \t]*```|\Z)", re.DOTALL)
 INLINE = re.compile(r"`([^`\n]+)`")
 
@@ -29,9 +30,30 @@ class PythonTask(TextTask):
     many_answers = True  # people gave several lines for one question: each is worth learning
     never_trained_on = ("dev", "test")
 
-    def __init__(self, code: Sequence[str] = ()) -> None:
-        """`code`: places on this machine whose code is learnt from beside CoNaLa: "stdlib", "packages", or folders."""
+    judged_together = 64
+    score_all: Any = None  # with `run`: judges by the batch
+
+    def __init__(self, code: Sequence[str] = (), run: bool = False, unsafe_local: bool = False) -> None:
+        """`code`: places on this machine whose code is learnt from beside CoNaLa: "stdlib", "packages", or folders.
+
+        `run`: also the measure `passed`, by running answers against the tests that split odex has, in a sandbox.
+        """
         self.code = tuple(code)
+        self.tests = ProgramTests(unsafe_local) if run or unsafe_local else None
+        if self.tests:
+            self.score_all = self._score_and_run
+            self.version = f"{self.version}-{self.tests.version}"
+        self.settings = {"run": True} if self.tests else {}
+
+    def ready(self) -> None:
+        """Raises LimbeckError where programs are to be run and cannot be run safely."""
+        if self.tests:
+            self.tests.ready()
+
+    def _score_and_run(self, examples: Sequence[Example], answers: Sequence[Answer]) -> list[Verdict]:
+        verdicts = [self.score(e, a) for e, a in zip(examples, answers, strict=True)]
+        assert self.tests
+        return self.tests.add(examples, [[unwrap(c.text) for c in a.candidates] for a in answers], verdicts)
 
     def generate(self, seed: int, count: int, start: int = 0) -> Iterator[Example]:
         """Training pairs with values varied, each a pure function of (seed, index) and of the code that is read; `apart` keeps its groups out."""
@@ -85,7 +107,8 @@ class PythonTask(TextTask):
             return []
         rows = [row for group in groups.values() for row in group]
         low, high = metrics.bleu_interval(list(groups.values()))
-        return [Score(name="bleu-1", value=metrics.corpus_bleu(rows), n=len(rows), low=low, high=high, missing=sum(not line for line in lines)), *_codebertscores(asked, trials)]
+        bleu = Score(name="bleu-1", value=metrics.corpus_bleu(rows) / 100, n=len(rows), low=low / 100, high=high / 100, missing=sum(not line for line in lines))
+        return [bleu, *_codebertscores(asked, trials), *(self.tests.summarise(asked, trials) if self.tests else ())]
 
 
 def _pair_example(name: str, pair: tuple[str, str]) -> Example:
