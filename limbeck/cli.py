@@ -207,7 +207,7 @@ def evaluate(
     registry: Annotated[list[str] | None, typer.Option("--registry", help="openai-evals:NAME tasks: a checkout or registry folder; may be repeated")] = None,
     judge: Annotated[str | None, typer.Option("--judge", metavar="MODEL", help="tasks that a model grades: which")] = None,
     judge_url: Annotated[str, typer.Option("--judge-url", help="the judge's server; --base-url unless said")] = "",
-    run: Annotated[bool, typer.Option("--run", help="bash: also run commands, in a sandbox, and compare what they do")] = False,
+    run: Annotated[bool, typer.Option("--run", help="bash, python: also run the answers, in a sandbox, and judge what they do")] = False,
     unsafe_local: Annotated[bool, typer.Option("--unsafe-local", help="tasks that run programs: without a sandbox, as you, on this machine")] = False,
     base_url: Annotated[str, typer.Option("--base-url", help="openai: models: the server; OPENAI_BASE_URL unless said")] = "",
     temperature: Annotated[float, typer.Option("--temperature", min=0, max=5, help="language models")] = 0.0,
