@@ -12,7 +12,7 @@ import tempfile
 from pathlib import Path
 
 BLOCK = re.compile(r"<!-- output (.*?) -->\n(.*?)<!-- end -->", re.DOTALL)
-RULE = re.compile(r"[A-Z][A-Za-z]+\(.*\)")
+RULE = re.compile(r"[A-Z][A-Za-z]+\(.*\)|│ \d+ +│ .*? +│|^\$ .*|^[a-z]+ [^│]*$", re.MULTILINE)
 
 
 def run(arguments: str, setup: list[str]) -> str:

@@ -9,24 +9,43 @@ import re
 import sys
 from pathlib import Path
 
-HEAD = "| answerer | parameters | top-1 | top-3 | top-5 | valid | missing | CPU ms / answer |\n|---|---|---|---|---|---|---|---|\n"
+COLUMNS = {"execution": (("top", (1, 3, 5)),), "cms": (("cms", (1, 3, 5)), ("template", (1, 3, 5)))}
+NAMES = {"execution": "execution match", "cms": "command match score (cms) and equality of templates"}
+
+
+def keys_of(main: str) -> list[str]:
+    """The scores that a table shows."""
+    columns = COLUMNS.get(main, ((main, (1, 3, 5)),))
+    return [f"{name}-{rank}" for name, ranks in columns for rank in ranks] + ["valid"] + ([] if main == "execution" else ["distinct-4"])
+
+
+def head(main: str, first: str = "answerer") -> str:
+    keys = keys_of(main)
+    return f"| {first} | parameters | {' | '.join(keys)} | missing | CPU ms / answer |\n{'|---' * (len(keys) + 4)}|\n"
 
 
 def rate(score: dict) -> str:
     if score["value"] is None:
         return "-"
+    if score["low"] is None:
+        return f"{score['value']:.2f}"
     return f"{100 * score['value']:.1f} [{100 * score['low']:.0f}-{100 * score['high']:.0f}]"
 
 
 def row(members: list[dict], name: str) -> str:
     """One answerer: its interval for one seed, the range for several."""
     cells = []
-    for key in ("top-1", "top-3", "top-5", "valid"):
-        scores = [next(s for s in r["scores"] if s["name"] == key) for r in members]
-        if len(scores) == 1:
+    for key in keys_of(members[0].get("main", "execution")):
+        scores = [s for r in members for s in r["scores"] if s["name"] == key]
+        if not scores:
+            cells.append("-")
+        elif len(scores) == 1:
             cells.append(rate(scores[0]))
         else:
-            values = [100 * s["value"] for s in scores]
+            values = [(1 if s["low"] is None else 100) * s["value"] for s in scores]
+            if scores[0]["low"] is None:
+                cells.append(f"{sum(values) / len(values):.2f} ({min(values):.2f}-{max(values):.2f})")
+                continue
             cells.append(f"{sum(values) / len(values):.1f} ({min(values):.1f}-{max(values):.1f})")
     missing = "/".join(str(r["n"] - r["statuses"].get("scored", 0)) for r in members)
     cost = 1000 * sum(r["cpu_seconds_per_answer"] for r in members) / len(members)
@@ -37,10 +56,10 @@ def table(run: Path) -> str:
     results = json.loads((run / "results.json").read_text())
     manifests = [json.loads(p.read_text()) for p in run.glob("**/manifest.json")]
     newest = max(manifests, key=lambda m: m["finished"])
-    out = ""
+    out, main = "", results["scores"][0].get("main", "execution")
     for split in results["splits"]:
         rows = [r for r in results["scores"] if r["split"] == split]
-        out += f"`{split}`, n = {rows[0]['n']}, execution match in % [95 % interval] (range of seeds):\n\n{HEAD}"
+        out += f"`{split}`, n = {rows[0]['n']}, {NAMES.get(main, main)} in % [95 % interval] (range of seeds):\n\n{head(main)}"
         for group, members in results["groups"].items():
             found = [r for r in rows if r["answerer"] in members]
             out += row(found, group) if found else ""
@@ -51,15 +70,19 @@ def table(run: Path) -> str:
     if headline:
         out += f"- {headline['size_ratio']:.1f} times smaller, {headline['speed_ratio']:.1f} times faster\n"
     for c in results["comparisons"]:
-        if c["measure"] == "top-1" and c["b"] not in ("teacher", "majority"):
-            out += f"- {c['a']} minus {c['b']} on `{c['split']}`: {100 * c['difference']:+.1f} points [{100 * c['difference_low']:+.1f} to {100 * c['difference_high']:+.1f}]\n"
+        if c["measure"].endswith(("-1", "-5") if main != "execution" else "-1") and c["b"] not in ("teacher", "majority"):
+            out += f"- {c['a']} minus {c['b']} on `{c['split']}`, {c['measure'] if main == 'execution' or not c['measure'].startswith('top') else c['measure'].replace('top', main)}: {100 * c['difference']:+.1f} points [{100 * c['difference_low']:+.1f} to {100 * c['difference_high']:+.1f}]\n"
+    for name, way in results.get("ways", {}).items():
+        out += f"- {name} answers with {way or 'its own settings'}\n"
+    for name, cost in results.get("footprints", {}).items():
+        out += f"- {name}, one request at a time: " + ", ".join(f"{r['latency_ms']:.0f} ms with {r['threads']} thread{'s' if r['threads'] > 1 else ''}" for r in cost["runs"]) + f"; {cost['file_bytes'] / 1e6:.1f} MB on disk\n"
     return out + f"\n{newest['hardware']['cpu']}, {newest['hardware']['cores']} cores, {newest['finished'][:10]}.\n"
 
 
 def examinations(folder: Path) -> str:
     """A folder of `limbeck evaluate --out`: one row a split."""
     found = [json.loads(p.read_text()) for p in sorted(folder.glob("*.json"))]
-    return HEAD.replace("answerer", f"{found[0]['answerer']} on") + "".join(row([r], f"`{r['split']}`, n = {r['n']}") for r in found)
+    return head(found[0].get("main", "execution"), f"{found[0]['answerer']} on") + "".join(row([r], f"`{r['split']}`, n = {r['n']}") for r in found)
 
 
 def main(arguments: list[str]) -> None:
