@@ -42,7 +42,7 @@ def write_card(expert_folder: Path, facts: dict[str, Any]) -> Path:
     lines = [
         "---", "license: apache-2.0", "library_name: limbeck", f"tags: [limbeck, distilled, {task}]", "language: en", "---", "",
         f"# {recipe['recipe']['name']}: an expert for task {task}", "",
-        f"A {recipe['student']['kind']} network of {_parameters(results):,} parameters{_without_embeddings(expert_folder)}, {made}.", "",
+        f"{'An' if recipe['student']['kind'][0] in 'aeiou' else 'A'} {recipe['student']['kind']} network of {_parameters(results):,} parameters{_without_embeddings(expert_folder)}, {made}.", "",
         "## Numbers", "", f"{label_of(results['scores']).capitalize()} in % with 95 % intervals.", "", f"| {' | '.join(columns)} |", f"{'|---' * len(columns)}|",
         *[_row(r, strict) for r in results["scores"]], "", "`nearest` and `majority` cost nothing.", "",
         "## Data", "", f"{recipe['distill']['prompts']:,} {data}; see distill/README.md of the run. No test text is among them.", *(["", *SOURCES[task]] if task in SOURCES else []), "",
