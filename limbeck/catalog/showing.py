@@ -108,6 +108,11 @@ def _size(value: float | None) -> str:
     return "-" if value is None else f"{value:,.0f}B" if value >= 10 else f"{value:.3g}B"
 
 
+def official_of(found: dict[str, Any]) -> bool:
+    """Whether a model's maker says its size."""
+    return any(c["standing"] == "official" and c["total_B"] for c in found["claims"])
+
+
 def _show_model(name: str) -> list[Any]:
     from rich.markup import escape
     from rich.table import Table
@@ -123,20 +128,21 @@ def _show_model(name: str) -> list[Any]:
     out: list[Any] = [claims]
     if found["range_B"]:
         low, high = found["range_B"]
-        official = any(c["standing"] == "official" and c["total_B"] for c in found["claims"])
+        official = official_of(found)
         out.append(f"size: {_size(low)}{', official' if official else ''}" if low == high else f"size: {_size(low)} to {_size(high)}, {'official, by how one counts' if official else 'by whom one believes'}")
     priced = next((c for c in found["claims"] if c["price_out_usd"] or c["price_in_usd"]), None)
     if priced:
-        out.append(f"price: {priced['price_in_usd']} in, {priced['price_out_usd']} out, USD per million tokens ({priced['price_source']})")
+        asked = ", ".join(f"{priced[key]:g} {way}" for key, way in (("price_in_usd", "in"), ("price_out_usd", "out")) if priced[key])
+        out.append(f"price: {asked}, USD per million tokens ({priced['price_source'] or priced['source']})")
     hosted = next((m for m in load_open_models() if m.model == found["model"] and m.offers), None)
     if hosted:
         out.append(f"hosts ask: {hosted.price_in_usd:g} in, {hosted.price_out_usd:g} out, median of {hosted.offers} offers from {hosted.price_low_usd:g} to {hosted.price_high_usd:g} USD out ({hosted.source.split(',')[0]})")
     if found["estimates"]:
-        table = Table(title="estimates of a size that nobody published, with the error of each method", title_justify="left")
+        table = Table(title="estimates beside the official size, with the error of each method" if official_of(found) else "estimates of a size that nobody published, with the error of each method", title_justify="left")
         for heading in ("method", "range", "tested error", "mind"):
             table.add_column(heading)
         for e in found["estimates"]:
-            table.add_row(e["method"], f"{_size(e['low_B'])} to {_size(e['high_B'])}", e["error"], e["caveat"])
+            table.add_row(e["method"], f"{_size(e['low_B'])} to {_size(e['high_B'])}" if e["low_B"] else f"at most {_size(e['high_B'])}", e["error"], e["caveat"])
         out.append(table)
     if found["scores"]:
         table = Table(title="published scores; only equal settings compare", title_justify="left")
