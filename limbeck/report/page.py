@@ -30,7 +30,7 @@ def write_report(run_folder: Path, section: ReportSection) -> Path:
     html = environment.get_template("page.html").render(
         name=results["name"], results=results, label=figures.label_of(results["scores"]), detail=_detail(results["scores"][0]), split=split, headline=results["headline"], rows=_rows(means), seeds=seeds, per_seed=_rows([r for r in results["scores"] if seeds > 1]),
         keep=_json(run_folder / "distill" / "keep.json"), recipe=(run_folder / "recipe.toml").read_text(encoding="utf-8"),
-        manifests=_manifests(run_folder), traces=_traces(run_folder, results, split),
+        manifests=_manifests(run_folder), traces=_traces(run_folder, results, split), size=_size(run_folder),
         bars={s: Markup(figures.topk_bars(means, s)) for s in results["splits"]},
         study=study, curve=Markup(study["curve"]), sizes=Markup(figures.score_by_size(means, split)), losses=Markup(figures.loss_curves(curves)),
         differences=Markup(figures.differences(results["comparisons"], results["splits"])), noise=Markup(figures.loss_by_noise(curves)),
@@ -99,11 +99,19 @@ def _manifests(run_folder: Path) -> list[dict[str, Any]]:
     return sorted(found, key=lambda m: m["finished"])
 
 
+def _size(run_folder: Path) -> dict[str, Any]:
+    """The expert's parameters, where its config says how many are outside embeddings."""
+    path = run_folder / "expert" / "config.json"
+    config = _json(path) if path.exists() else {}
+    return config if "parameters_without_embeddings" in config else {}
+
+
 def _traces(run_folder: Path, results: dict[str, Any], split: str) -> list[dict[str, Any]]:
-    """How diffusion students' first candidates took shape, for a few examples."""
+    """How diffusion students' first candidates took shape: of each student the four that changed most on the way."""
     out = []
     for group in results["groups"].values():
         trials = _json(run_folder / "evaluate" / group[0] / f"{split}.json")["trials"]
-        for trial in [t for t in trials if t.get("trace")][:4]:
+        changing = sorted((t for t in trials if t.get("trace")), key=lambda t: -len(set(t["trace"])))
+        for trial in changing[:4]:
             out.append({"who": group[0], "utterance": trial["utterance"], "gold": trial["gold"][0], "steps": trial["trace"], "answer": trial["candidates"][0]})
     return out
