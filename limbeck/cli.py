@@ -346,3 +346,16 @@ def data_get(name: str) -> None:
         return
     for file, where in fetch_source(name):
         sys.stdout.write(f"{file}  {where}\n")
+
+
+@data_app.command("overlap")
+def data_overlap(
+    training: Annotated[list[str], typer.Option("--training", metavar="NAME", help="TASK/SPLIT, code:PLACE, source:NAME, a run folder or a file; may be repeated")],
+    test: Annotated[list[str], typer.Option("--test", metavar="NAME", help="what must not have been seen, named in the same way; may be repeated")],
+    examples: Annotated[int, typer.Option("--examples", min=0, max=50, help="hits of each kind that are shown")] = 2,
+    as_json: Json = False,
+) -> None:
+    """What training texts share with tests: as they are, normalised, or in a run of words."""
+    from limbeck.overlapping import report_overlap
+
+    report_overlap(training, test, examples, as_json)

@@ -70,25 +70,41 @@ class SharedText:
         return {"tests": self.tests, "exact": self.exact, "normalised": self.normalised, f"shared_{NGRAM}_grams": self.ngrams, "long_enough": self.long_enough}
 
 
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A test text and the first training text that shares it. `kind`: exact, normalised, or run."""
+
+    kind: str
+    test: str
+    training: str
+
+
 def count_shared(training: Iterable[str], tests: Iterable[str]) -> SharedText:
     """What of the tests was seen in training; each test text counts once however often it stands there."""
+    return find_shared(training, tests)[0]
+
+
+def find_shared(training: Iterable[str], tests: Iterable[str]) -> tuple[SharedText, list[Hit]]:
+    """The counts, and for each test text that was seen the closest sort of hit. Training texts are read once and not kept."""
     asked = list(tests)
-    exact, plain, grams = set(), set(), set()
-    wanted = {gram for text in asked for gram in _grams(text)}
+    own = [_grams(text) for text in asked]
+    by_text, by_plain, by_gram = ({key: "" for key in keys} for keys in ((t.strip() for t in asked), map(normalise, asked), (g for grams in own for g in grams)))
     for text in training:
-        exact.add(text.strip())
-        plain.add(normalise(text))
-        grams |= wanted & set(_grams(text))
+        for known, keys in ((by_text, (text.strip(),)), (by_plain, (normalise(text),)), (by_gram, _grams(text))):
+            for key in keys:
+                if key in known:
+                    known[key] = known[key] or text
     counts: Counter[str] = Counter()
-    for text in asked:
-        own = _grams(text)
-        counts["exact"] += text.strip() in exact
-        counts["normalised"] += normalise(text) in plain
-        counts["ngrams"] += any(gram in grams for gram in own)
-        counts["long"] += bool(own)
-    return SharedText(len(asked), counts["exact"], counts["normalised"], counts["ngrams"], counts["long"])
+    hits = []
+    for text, grams in zip(asked, own, strict=True):
+        run = next((found for gram in grams if (found := by_gram[gram])), "")
+        found = {"exact": by_text[text.strip()], "normalised": by_plain[normalise(text)], "run": run}
+        counts.update(kind for kind, seen in found.items() if seen)
+        counts["long"] += bool(grams)
+        hits += [Hit(kind, text, seen) for kind, seen in found.items() if seen][:1]
+    return SharedText(len(asked), counts["exact"], counts["normalised"], counts["run"], counts["long"]), hits
 
 
-def _grams(text: str) -> list[tuple[str, ...]]:
+def _grams(text: str) -> list[Hashable]:
     words = re.findall(r"[^\W_]+", text.lower())
     return [tuple(words[at : at + NGRAM]) for at in range(len(words) - NGRAM + 1)]
