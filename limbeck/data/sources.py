@@ -1,7 +1,8 @@
 """Pinned sources: one TOML file each in `pinned/`, every file checked by SHA-256 wherever it comes from.
 
 A file is looked for in the folder that LIMBECK_DATA names (under its own name, or one of its `local` names, gzipped or not),
-then among what `limbeck data get` fetched. The checksum is that of the content, unzipped.
+then among what `limbeck data get` fetched. The checksum is that of the content, unzipped. A download that breaks off goes on
+where it stopped, at once or at the next call; what has another checksum is never kept.
 """
 
 from __future__ import annotations
@@ -9,7 +10,9 @@ from __future__ import annotations
 import difflib
 import gzip
 import hashlib
+import http.client
 import os
+import socket
 import tomllib
 import urllib.error
 import urllib.request
@@ -24,6 +27,8 @@ from limbeck.run import write_atomically
 
 TIMEOUT_S = 60
 LARGEST_BYTES = 500_000_000
+TRIES = 4  # of one download, each from where the last stopped
+CHUNK_BYTES = 1 << 18
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,9 +102,13 @@ def fetch_source(source: str) -> Iterator[tuple[str, str]]:
             continue
         if not wanted.url:
             raise LimbeckError(f"{wanted.name} cannot be fetched", source, f"get it from {pinned.origin} and set LIMBECK_DATA to its folder; {pinned.note}")
-        content = _download(wanted)
-        _check(content, wanted, wanted.url)
         path = cache_folder() / source / wanted.name
+        part = path.with_name(f"{path.name}.part")
+        _download(wanted, part)
+        content = part.read_bytes()
+        part.unlink()  # before the check: a wrong file is not gone on with
+        content = gzip.decompress(content) if wanted.url.endswith(".gz") and content[:2] == b"\x1f\x8b" else content
+        _check(content, wanted, wanted.url)
         write_atomically(path, content)
         yield wanted.name, str(path)
 
@@ -122,10 +131,56 @@ def _check(content: bytes, wanted: SourceFile, where: str) -> None:
         raise LimbeckError(f"{wanted.name} has been changed: its SHA-256 is {found[:16]}, not {wanted.sha256[:16]}", where, "fetch it again, or remove this copy")
 
 
-def _download(wanted: SourceFile) -> bytes:
-    try:
-        with urllib.request.urlopen(wanted.url, timeout=TIMEOUT_S) as response:
-            content = response.read(LARGEST_BYTES)
-            return gzip.decompress(content) if wanted.url.endswith(".gz") and content[:2] == b"\x1f\x8b" else content
-    except (urllib.error.URLError, OSError, ValueError) as problem:
-        raise LimbeckError(f"{wanted.name} cannot be fetched: {problem}", wanted.url, "check the network, or set LIMBECK_DATA to a folder that holds it") from problem
+def _download(wanted: SourceFile, part: Path) -> None:
+    """The whole file in `part`; what is there already is not fetched again where the server can begin in the middle."""
+    part.parent.mkdir(parents=True, exist_ok=True)
+    problem: Exception | None = None
+    for _ in range(TRIES):
+        before = part.stat().st_size if part.exists() else 0
+        try:
+            _fetch_rest(wanted, part, before)
+            return
+        except urllib.error.HTTPError as refusal:
+            if refusal.code == 416:  # what is there is no beginning of it, or is all of it already
+                is_whole = refusal.headers.get("Content-Range", "").rpartition("/")[2] == str(before)
+                if is_whole:
+                    return
+                part.unlink()
+                continue
+            raise LimbeckError(f"{wanted.name} cannot be fetched: the server says {refusal.code} {refusal.reason}", wanted.url, "it may have moved: get it elsewhere and set LIMBECK_DATA to its folder") from refusal
+        except (OSError, http.client.HTTPException, ValueError) as found:
+            problem = found
+            if not part.exists() or part.stat().st_size == before:  # nothing came: trying again at once is of no use
+                break
+    there = part.stat().st_size if part.exists() else 0
+    kept = f"; {there:,} bytes are kept, the same command goes on from there" if there else ""
+    raise LimbeckError(f"{wanted.name} cannot be fetched: {_say(problem)}{kept}", wanted.url, "check the network, or set LIMBECK_DATA to a folder that holds it") from problem
+
+
+def _fetch_rest(wanted: SourceFile, part: Path, before: int) -> None:
+    """One connection's worth, added to `part`. Raises IncompleteRead where it breaks off."""
+    request = urllib.request.Request(wanted.url, headers={"Range": f"bytes={before}-"} if before else {})
+    with urllib.request.urlopen(request, timeout=TIMEOUT_S) as response:
+        goes_on = bool(before) and response.status == 206
+        length = response.headers.get("Content-Length")
+        got = 0
+        with part.open("ab" if goes_on else "wb") as file:
+            while chunk := response.read(CHUNK_BYTES):
+                got += len(chunk)
+                if got > LARGEST_BYTES:
+                    raise ValueError(f"it is larger than {LARGEST_BYTES:,} bytes")
+                file.write(chunk)
+    if length is not None and got < int(length):
+        raise http.client.IncompleteRead(b"", int(length) - got)
+
+
+def _say(problem: Exception | None) -> str:
+    """What went wrong, in words for people."""
+    cause = getattr(problem, "reason", problem)
+    if isinstance(cause, socket.gaierror):
+        return "there is no network, or it does not know this name"
+    if isinstance(cause, ConnectionRefusedError) or getattr(cause, "errno", None) in (101, 113):  # unreachable
+        return "there is no network, or the server does not answer"
+    if isinstance(cause, TimeoutError):
+        return f"nothing came for {TIMEOUT_S} s"
+    return "the connection broke off" if isinstance(cause, http.client.HTTPException | ConnectionError) else str(cause)
