@@ -193,3 +193,10 @@ def test_answers_are_run_where_there_are_tests_and_running_was_asked_for():
     assert (scores["passed-1"]["value"], scores["passed-1"]["n"], scores["passed-1"]["missing"]) == (0, 2, 2) and scores["passed-3"]["value"] == 1
     assert [t.get("passed") for t in result["trials"]] == [[0, 0, 1], [0, 1, 1], None, None]
     assert scores["not run: nosuchlibrary is not installed"]["value"] == 0.25 and scores["not run: no tests"]["value"] == 0.25
+
+
+@needs_data
+def test_every_example_has_an_id_of_its_own():
+    for split in ("train", "dev", "test", "odex"):
+        examples = PythonTask().examples(split)
+        assert len({e.id for e in examples}) == len(examples), split

@@ -27,7 +27,7 @@ def make_examples(split: str) -> tuple[Example, ...]:
     if split == "test":
         return tuple(_example(at, row, split) for at, row in enumerate(_conala("test")))
     if split == "odex":
-        return tuple(_odex(json.loads(line)) for line in read_source("odex", "odex/en_test.jsonl").decode().splitlines())
+        return tuple(_odex(at, json.loads(line)) for at, line in enumerate(read_source("odex", "odex/en_test.jsonl").decode().splitlines()))
     if split in SPLITS:
         table = json.loads(read_source("codefusion-python", "codefusion/PythonBenchmarks.json"))
         return tuple(_example(at, row, split) for at, row in enumerate(read_released(table, split.removeprefix("released-"))))
@@ -83,9 +83,9 @@ def _example(number: int, row: dict[str, Any], split: str) -> Example:
     return Example(id=name, prompt=_prompt(name, utterance), gold=(code,), source=f"python/{split}", meta={"cluster": row["question_id"]})
 
 
-def _odex(row: dict[str, Any]) -> Example:
+def _odex(number: int, row: dict[str, Any]) -> Example:
     """With what is needed to run its tests; running is left to a sandbox."""
-    name = f"odex-{row['task_id']}-{content_id(row['prompt'] + row['intent'], 6)}"
+    name = f"odex-{row['task_id']}-{number}"  # some rows are there twice but for their tests
     meta = {key: row[key] for key in ("task_id", "prompt", "suffix", "test_start", "test", "entry_point", "library")}
     return Example(id=name, prompt=_prompt(name, row["intent"]), gold=(row["canonical_solution"],), source="python/odex", meta=meta | {"cluster": row["task_id"]})
 
