@@ -44,9 +44,7 @@ def evaluate_model(
         log.close()
         write_atomically(out / f"{split}.json", json.dumps(result, indent=1).encode())
         if log_format == "inspect":
-            from limbeck.evaluate.inspect_log import inspect_log
-
-            write_atomically(out / f"{split}.inspect.json", json.dumps(inspect_log(result)).encode())
+            _write_inspect_log(result, out / "inspect")
     if as_json:
         sys.stdout.write(json.dumps(result) + "\n")
         return
@@ -55,6 +53,18 @@ def evaluate_model(
     from limbeck.report.printing import print_scores
 
     print_scores(result)
+
+
+def _write_inspect_log(result: dict[str, Any], folder: Path) -> None:
+    """One log for `inspect view --log-dir`, in the place of an earlier one of the same examination."""
+    from limbeck.evaluate.inspect_log import inspect_log, log_name
+
+    log = inspect_log(result)
+    name, ending = log_name(log)
+    earlier = [p for p in folder.glob(f"*{ending}") if p.name != name] if folder.exists() else []
+    write_atomically(folder / name, json.dumps(log).encode())
+    for path in earlier:
+        path.unlink()
 
 
 def _grader(judge: str | None, judging: dict[str, Any]) -> Any:

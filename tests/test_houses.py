@@ -1,6 +1,7 @@
 """Other houses' formats: the shape they read, held without them; and our own schema."""
 
 import json
+import re
 import math
 from pathlib import Path
 
@@ -31,7 +32,9 @@ def test_a_result_keeps_its_schema(folder):
 
 
 def test_an_inspect_log_holds_every_sample_and_leaves_missing_ones_unscored(folder):
-    result, log = (json.loads((folder / name).read_text()) for name in ("people-dev.json", "people-dev.inspect.json"))
+    [written] = (folder / "inspect").iterdir()
+    result, log = json.loads((folder / "people-dev.json").read_text()), json.loads(written.read_text())
+    assert re.match(r"^\d{4}-\d{2}-\d{2}T\d{2}-\d{2}-\d{2}-\d{2}-\d{2}_cf_[0-9a-f]{22}\.json$", written.name)  # else `inspect view` does not list it
     assert (log["version"], log["status"], log["eval"]["dataset"]["samples"]) == (2, "success", 30)
     missing = [t["id"] for t in result["trials"] if t["status"] != "scored"]
     assert missing, "the example needs one"
@@ -47,7 +50,8 @@ def test_an_inspect_log_holds_every_sample_and_leaves_missing_ones_unscored(fold
 
 def test_inspect_itself_reads_it(folder):
     reader = pytest.importorskip("inspect_ai.log")
-    log = reader.read_eval_log(str(folder / "people-dev.inspect.json"))
+    [listed] = reader.list_eval_logs(str(folder / "inspect"))
+    log = reader.read_eval_log(listed)
     assert log.status == "success" and len(log.samples) == 30
 
 

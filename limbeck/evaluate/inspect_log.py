@@ -40,6 +40,13 @@ def inspect_log(result: Mapping[str, Any], finished: datetime | None = None) -> 
     }  # fmt: skip
 
 
+def log_name(log: Mapping[str, Any]) -> tuple[str, str]:
+    """The file's name, as `inspect view` wants it (time_task_id.json: it lists no other), and its ending, equal for the same examination."""
+    made = log["eval"]
+    ending = f"_{made['task'].removeprefix('limbeck/').replace('_', '-').replace('/', '-').replace(':', '-')}_{content_id([made['task_id'], made['task_version'], made['model']], 22)}.json"
+    return made["created"].replace(":", "-").replace("+", "-") + ending, ending
+
+
 def _measures(result: Mapping[str, Any]) -> list[str]:
     """The names under which trials keep lists of numbers, the deciding one first."""
     kept = {n for t in result["trials"] if t["status"] == "scored" for n, v in t.items() if isinstance(v, list) and v and all(isinstance(x, float) for x in v)} - {"scores"}
