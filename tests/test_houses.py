@@ -1,8 +1,8 @@
 """Other houses' formats: the shape they read, held without them; and our own schema."""
 
 import json
-import re
 import math
+import re
 from pathlib import Path
 
 import jsonschema
