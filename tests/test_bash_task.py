@@ -175,3 +175,12 @@ def test_the_published_pairs_are_all_there_and_the_clean_split_shares_none():
     assert clean.normalised == 0 and 7_000 < len(loading.load_pairs("train-clean")) < 8_090
     pages = [{p.page for p in loading.load_pairs(s)} for s in ("tldr-train", "tldr-dev")]
     assert not pages[0] & pages[1] and sum(len(loading.load_pairs(s)) for s in ("tldr-train", "tldr-dev")) == 30_673
+
+
+def test_scripts_of_this_machine_are_learnt_from_where_asked(monkeypatch, tmp_path):
+    (tmp_path / "run.sh").write_text("#!/bin/sh\n# list the files of a folder\nls -l folder\n# count the lines of it\nwc -l folder/a.txt\n")
+    monkeypatch.setattr("limbeck.tasks.bash.pool.split_pairs", lambda part: (("say hello", "echo hello"),))
+    monkeypatch.setattr("limbeck.tasks.bash.scripts.load_pairs", lambda split: [Pair("Count the lines of it!", "wc -c")])
+    made = [e.gold[0] for e in BashTask(code=[str(tmp_path)]).generate(1, 30)]
+    assert made.count("ls -l folder") == 3 and not [c for c in made if c.startswith("wc -l folder")]  # a test's sentence never
+    assert "ls -l folder" not in {e.gold[0] for e in BashTask().generate(1, 30)}

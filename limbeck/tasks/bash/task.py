@@ -11,6 +11,7 @@ from limbeck.tasks.bash.fitness import is_valid, unwrap, why_unfit
 from limbeck.tasks.bash.loading import ASK, SPLITS, make_examples, make_prompt
 from limbeck.tasks.bash.metrics import template_of
 from limbeck.tasks.bash.pool import pick
+from limbeck.tasks.bash.scripts import EVERY, script_pairs
 from limbeck.tasks.bash.tokens import tokenise
 from limbeck.tasks.intervals import grouped_rate
 from limbeck.tasks.text_task import TextTask
@@ -30,8 +31,10 @@ class BashTask(TextTask):
     judged_together = 64
     score_all: Any = None  # with `run`: judges by the batch
 
-    def __init__(self, run: bool = False, unsafe_local: bool = False) -> None:
-        """`run`: also the measure `functional`, by running commands in a sandbox (docs/bash.md)."""
+    def __init__(self, run: bool = False, unsafe_local: bool = False, code: Sequence[str] = ()) -> None:
+        """`run`: also the measure `functional`, by running commands in a sandbox (docs/bash.md). `code`: places of this
+        machine whose shell scripts are learnt from too: "system", or folders."""
+        self.code = tuple(code)
         if run or unsafe_local:
             from limbeck.tasks.bash.functional import FunctionalScore
 
@@ -54,7 +57,12 @@ class BashTask(TextTask):
 
     def generate(self, seed: int, count: int, start: int = 0) -> Iterator[Example]:
         """Training pairs with values varied, each a pure function of (seed, index); `apart` keeps its groups out."""
-        return (_pair_example(f"bash-{seed}-{index}", pick(pool.split_pairs("pool"), seed, index)) for index in range(start, start + count))
+        return (_pair_example(f"bash-{seed}-{index}", self._pair(seed, index)) for index in range(start, start + count))
+
+    def _pair(self, seed: int, index: int) -> tuple[str, str]:
+        if self.code and index % EVERY == EVERY - 1 and (scripts := script_pairs(self.code)):
+            return pick(scripts, seed, index // EVERY)
+        return pick(pool.split_pairs("pool"), seed, index)
 
     def apart(self, purpose: str) -> list[Example]:
         """Training pairs that `generate` never gives: for "dev" or for the "examination"."""
