@@ -1,6 +1,6 @@
 """Score against claimed size: every claim a point drawn by its standing, the claims of one model joined by a line.
 
-Solid: official or measured. Hollow: estimated, rumoured, disputed. A cross: taken back. Models without any claimed size stand
+Solid: official or measured. Hollow: estimated, rumoured, disputed. Struck through: taken back. Models without any claimed size stand
 at the right edge. Published scores are drawn only within one benchmark and setting; ours carry their intervals.
 """
 
@@ -17,6 +17,7 @@ from limbeck.catalog.showing import like_with_like, load_scores, paper_model
 from limbeck.errors import LimbeckError
 from limbeck.report.figures import COLOURS, INK, to_svg
 
+STRUCK_THROUGH = "M0,-0.8A0.8,0.8,0,1,1,0,0.8A0.8,0.8,0,1,1,0,-0.8M-1.5,0.9L1.5,-0.9"
 DRAWN = {"official": "official", "measured": "official", "retracted": "retracted"}  # all else is claimed
 UNKNOWN_B = 20_000.0  # where models without a size are drawn
 
@@ -85,10 +86,11 @@ def size_figure(benchmark: str, setting: str | None = None, ours: Sequence[dict[
     x = altair.X("B:Q", title="billions of parameters, as claimed (log; unknown at the right edge)", scale=altair.Scale(type="log", domain=[min([1.0, *(0.5 * o["B"] for o in ours)]), 60_000], nice=False), axis=altair.Axis(format="~g", grid=False))
     y = altair.Y("score:Q", title=f"{benchmark}, %", scale=altair.Scale(zero=False))
     base = altair.Chart(altair.Data(values=points)).encode(x=x, y=y)
-    shapes = altair.Shape("standing:N", title=None, scale=altair.Scale(domain=["official", "claimed", "retracted", "no size claimed here"], range=["circle", "circle", "cross", "triangle-right"]))
-    fills = altair.Fill("standing:N", title=None, scale=altair.Scale(domain=["official", "claimed", "retracted", "no size claimed here"], range=[COLOURS[0], "transparent", "#c33", "transparent"]))
+    shapes = altair.Shape("standing:N", title=None, scale=altair.Scale(domain=["official", "claimed", "retracted", "no size claimed here"], range=["circle", "circle", STRUCK_THROUGH, "triangle-right"]))
+    fills = altair.Fill("standing:N", title=None, scale=altair.Scale(domain=["official", "claimed", "retracted", "no size claimed here"], range=[COLOURS[0], "transparent", "transparent", "transparent"]))
+    strokes = altair.Stroke("standing:N", title=None, scale=altair.Scale(domain=["official", "claimed", "retracted", "no size claimed here"], range=[COLOURS[0], COLOURS[0], "#c33", COLOURS[0]]))
     joined = base.mark_line(color=INK, strokeWidth=1, strokeDash=[3, 3]).encode(detail="model:N")
-    marks = base.mark_point(size=80, stroke=COLOURS[0], strokeWidth=1.5).encode(shape=shapes, fill=fills)
+    marks = base.mark_point(size=80, strokeWidth=1.5).encode(shape=shapes, fill=fills, stroke=strokes)
     names = altair.Chart(altair.Data(values=place_labels(points, "B", ours))).mark_text(dx=8, dy=-7, align="left", fontSize=9, color=INK).encode(x=x, y=altair.Y("label_at:Q"), text="model:N")
     known = [(p["B"], p["score"]) for p in points if p["standing"] == "official"]
     known += [(p["B"], p["score"]) for p in ours]
