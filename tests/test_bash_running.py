@@ -64,7 +64,7 @@ def test_any_gold_will_do(runner):
 @pytest.mark.parametrize(
     ("gold", "reason"),
     [
-        ("curl http://example.org", "needs a network"), ("ls -l | ssh host cat", "needs a network"), ("date +%s%N", "something else on each run"), ("echo $RANDOM", "something else on each run"),
+        ("curl http://example.org", "needs a network"), ("ls -l | ssh host cat", "needs a network"), ("date +%s%N", "something else on each run"), ("echo $RANDOM", "something else on each run"), ("ls -ld /tmp", "something else on each run"),
         ("true", "nothing that can be seen"), ("cat < $NOWHERE", "fails"), ("nosuchprogram -x", "not installed"), ("sleep 60", "did not end"), ("yes", "too much output"), ("echo 'a", "unbalanced"), ("cat <<EOF\na\nEOF", "here-document"),
         ("cat /dev/zero > x", "nothing"), ("read x", "fails"),
     ],
