@@ -77,6 +77,13 @@ def test_a_gold_that_tells_nothing_is_not_comparable_and_says_why(runner, gold, 
         assert judged.verdict == "not comparable" and reason in judged.reason, judged
 
 
+@needs_bubblewrap
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root runs each command as another user")
+def test_what_hangs_on_the_user_s_number_is_not_comparable(runner):
+    judged = runner.judge_all([(("tar cf all.tar dir1",), "tar cf all.tar dir1"), (("ls -l dir1",), "ls -l dir1/")])
+    assert [j.verdict for j in judged] == ["not comparable", "same"]
+
+
 HARM = [
     ("echo 'a", "failed", "unbalanced"),
     ("cat <<EOF\na\nEOF", "failed", "here-document"),
