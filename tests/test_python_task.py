@@ -200,3 +200,10 @@ def test_every_example_has_an_id_of_its_own():
     for split in ("train", "dev", "test", "odex"):
         examples = PythonTask().examples(split)
         assert len({e.id for e in examples}) == len(examples), split
+
+
+def test_a_request_is_asked_as_in_an_examination_and_lines_have_families():
+    task = PythonTask()
+    assert task.prompt_for("sort  `x`").text == "sort `x`" and "sort `x`" in task.prompt_for("sort `x`").context["messages"][0]["content"]
+    assert task.family("f(a, 1)") == task.family("f(b, 22)") != task.family("f(a)") and task.family("f(") is None
+    assert task.utility("f(a)", "f(a)") == pytest.approx(1) and task.utility("f(a)", "g[b] = 1") < 0.5

@@ -80,15 +80,16 @@ def _utterance(row: dict[str, Any]) -> str:
 def _example(number: int, row: dict[str, Any], split: str) -> Example:
     utterance, code = _utterance(row), row["snippet"].strip()
     name = f"python-{split}-{number}-{content_id([row['question_id'], utterance, code], 8)}"  # some rows are there twice
-    return Example(id=name, prompt=_prompt(name, utterance), gold=(code,), source=f"python/{split}", meta={"cluster": row["question_id"]})
+    return Example(id=name, prompt=make_prompt(name, utterance), gold=(code,), source=f"python/{split}", meta={"cluster": row["question_id"]})
 
 
 def _odex(number: int, row: dict[str, Any]) -> Example:
     """With what is needed to run its tests; running is left to a sandbox."""
     name = f"odex-{row['task_id']}-{number}"  # some rows are there twice but for their tests
     meta = {key: row[key] for key in ("task_id", "prompt", "suffix", "test_start", "test", "entry_point", "library")}
-    return Example(id=name, prompt=_prompt(name, row["intent"]), gold=(row["canonical_solution"],), source="python/odex", meta=meta | {"cluster": row["task_id"]})
+    return Example(id=name, prompt=make_prompt(name, row["intent"]), gold=(row["canonical_solution"],), source="python/odex", meta=meta | {"cluster": row["task_id"]})
 
 
-def _prompt(name: str, utterance: str) -> Prompt:
+def make_prompt(name: str, utterance: str) -> Prompt:
+    """A request with the message that language models get."""
     return Prompt(id=name, text=utterance, context={"messages": [{"role": "user", "content": ASK.format(utterance=utterance)}]})

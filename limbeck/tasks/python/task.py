@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from typing import Any
 
 from limbeck.records import Answer, Candidate, Check, Example, Prompt, Score, Verdict, content_id
 from limbeck.tasks.intervals import grouped_rate
 from limbeck.tasks.python import metrics, pool
-from limbeck.tasks.python.loading import ASK, SPLITS, make_examples
+from limbeck.tasks.python.loading import ASK, SPLITS, make_examples, make_prompt
 from limbeck.tasks.python.neural import find_codebertscore
 from limbeck.tasks.python.running import ProgramTests
 from limbeck.tasks.text_task import TextTask
@@ -54,6 +54,19 @@ class PythonTask(TextTask):
         verdicts = [self.score(e, a) for e, a in zip(examples, answers, strict=True)]
         assert self.tests
         return self.tests.add(examples, [[unwrap(c.text) for c in a.candidates] for a in answers], verdicts)
+
+    def prompt_for(self, text: str) -> Prompt:
+        """A request as it is asked in an examination."""
+        return make_prompt("ask", " ".join(text.split()))
+
+    def family(self, text: str) -> Hashable:
+        """What lines that differ only in their names and values have in common: the shape of the syntax tree."""
+        tree = metrics.syntax_tree(unwrap(text))
+        return re.sub(r"'[^']*'|\b\d[\d.]*\b", "", tree) if tree is not None else None
+
+    def utility(self, text: str, other: str) -> float:
+        """How alike two lines are, in [0, 1]: what minimum Bayes risk adds up."""
+        return metrics.line_bleu([unwrap(other)], unwrap(text))
 
     def generate(self, seed: int, count: int, start: int = 0) -> Iterator[Example]:
         """Training pairs with values varied, each a pure function of (seed, index) and of the code that is read; `apart` keeps its groups out."""
