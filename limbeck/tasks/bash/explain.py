@@ -131,7 +131,7 @@ class _Explainer:
                 at, tested = stop + 1, True
             elif bare[1:] in LONG_VALUED["find"] and bare[:1] == "-" and at < len(words):
                 value = words[at].text
-                shown = meanings.FIND_TYPES.get(value, value) if bare in ("-type", "-xtype") else value
+                shown = meanings.FIND_TYPES.get(value, value) if bare in ("-type", "-xtype") else _say_amount(value)
                 yield _part(word, "option", (said or "a test on {}").format(shown), depth)
                 yield from self._value(words[at], depth)
                 at, tested = at + 1, True
@@ -219,6 +219,12 @@ class _Explainer:
 
 def _part(piece: Piece, role: Role, meaning: str, depth: int) -> Part:
     return Part(piece.text, piece.start, piece.end, role, meaning, depth)
+
+
+def _say_amount(value: str) -> str:
+    """find's -7 and +7 in words."""
+    sign = {"-": "less than ", "+": "more than "}.get(value[:1], "") if value[1:2].isdigit() else ""
+    return sign + value[1:] if sign else value
 
 
 def _cut(text: str, valued: str) -> tuple[list[str], str]:
