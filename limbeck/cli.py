@@ -111,9 +111,16 @@ def make(recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="a package
     from limbeck.report.printing import print_results
 
     print_results(results)
-    sys.stdout.write(f"\nreport  {folder / 'report' / 'index.html'}\nexpert  {folder / 'expert'}\ntook    {time.perf_counter() - began:.0f} s\n")
+    sys.stdout.write(f"\nreport  {folder / 'report' / 'index.html'}\nexpert  {folder / 'expert'}{_size_of(folder / 'expert')}\ntook    {time.perf_counter() - began:.0f} s\n")
     if loaded.recipe.task == "cf":
         sys.stdout.write(f'\ntry it  limbeck ask {folder} --table sales.xlsx "highlight the top 10 % of sales" -k 5\n')
+
+
+def _size_of(expert: Path) -> str:
+    from limbeck.models.expert import read_config
+
+    config = read_config(expert)
+    return f" ({config['parameters']:,} parameters, {config['parameters_without_embeddings']:,} without embeddings)" if "parameters_without_embeddings" in config else ""
 
 
 @app.command()

@@ -27,8 +27,8 @@ def summarise(name: str, found: dict[str, dict[str, Any]], folders: Sequence[str
             for rank in (1, 5):
                 comparisons.append(compare_seeds(left, right, rank) | {"a": a, "b": b})
                 for measure in also:
-                    strict = ([{**r, "main": measure} for r in side] for side in (left, right))
-                    comparisons.append(compare_seeds(*strict, rank) | {"a": a, "b": b, "measure": f"{measure}-{rank}"})
+                    strict = [[{**r, "main": measure} for r in side] for side in (left, right)]
+                    comparisons.append(compare_seeds(strict[0], strict[1], rank) | {"a": a, "b": b, "measure": f"{measure}-{rank}"})
     comparisons = adjust_family(comparisons)
     return {"name": name, "groups": groups, "splits": list(splits), "scores": scores, "comparisons": comparisons, "headline": _headline(found, groups, splits, comparisons)}
 
