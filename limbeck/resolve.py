@@ -30,7 +30,7 @@ BASELINES = {  # by task
     "bash": {"nearest": "limbeck.tasks.bash.baselines:NearestCommand"},
     "python": {"nearest": "limbeck.tasks.python.baselines:NearestLine"},
 }
-BUILTINS = {"cf": "cf", "bash": "bash"}  # name: the task it serves; weights in limbeck/experts/NAME
+BUILTINS = {"cf": "cf", "bash": "bash", "python": "python"}  # name: the task it serves; weights in limbeck/experts/NAME
 # Nats a candidate loses for marking nothing or everything: demoted, not forbidden (3 helped in a trial, refusing did not).
 DEMOTED = 3.0
 REPEATED = 2.0  # nats a candidate loses for marking the same cells as a better one: five answers should be five choices
