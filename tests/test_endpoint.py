@@ -313,7 +313,10 @@ try:
 except SystemExit:
     pass
 used = resource.getrusage(resource.RUSAGE_SELF)
-print([m for m in {heavy} if m in sys.modules], used.ru_utime + used.ru_stime, used.ru_maxrss / 1024)"""
+from pathlib import Path
+status = Path("/proc/self/status")  # ru_maxrss would count the process that started this one
+peak = next((int(l.split()[1]) / 1024 for l in status.read_text().splitlines() if l.startswith("VmHWM")), 0.0) if status.exists() else 0.0
+print([m for m in {heavy} if m in sys.modules], used.ru_utime + used.ru_stime, peak)"""
     command = [sys.executable, "-c", code, "evaluate", "--task", str(tmp_path / "sums.toml"), "--limit", "10", "--model", "openai:m", "--base-url"]
     with serve(right) as (url, seen):
         for turn in ("asked", "cached"):
