@@ -32,7 +32,7 @@ def every_score(rows: Sequence[dict[str, Any]]) -> dict[str, list[dict[str, Any]
     out: dict[str, list[dict[str, Any]]] = {}
     for row in rows:
         named = {s["name"]: s for s in row["scores"]}
-        for base in dict.fromkeys(n.rsplit("-", 1)[0] for n in named if n.rsplit("-", 1)[-1] in ("1", "3", "5") and not n.startswith("distinct")):
+        for base in dict.fromkeys(n.rsplit("-", 1)[0] for n in named if n.rsplit("-", 1)[-1] in ("1", "3", "5") and not n.startswith("distinct") and "_official" not in n):
             out.setdefault(base, []).append({"who": row["answerer"], "ranks": [named.get(f"{base}-{k}") for k in RANKS]})
     return out if len(out) > 2 else {}
 
