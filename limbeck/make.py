@@ -46,7 +46,7 @@ def arms_of(recipe: Recipe) -> list[Arm]:
 
 def make(recipe: Recipe, out: Path, tell: Tell, until: str = "report") -> dict[str, Any]:
     """Run the line in a folder, skipping what is done; returns the results document. `until` names the last step."""
-    task, codec = resolve.get_task(recipe.recipe.task, code=recipe.distill.code or None), resolve.get_codec(recipe.recipe.task)
+    task, codec = resolve.get_task(recipe.recipe.task, code=recipe.distill.code or None), resolve.get_codec(recipe.recipe.task, recipe.distill.slots)
     for arm in arms_of(recipe):
         check_memory(arm, codec)
     with open_run(out, dump_toml(recipe), recipe.recipe.seed) as run:

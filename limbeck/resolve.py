@@ -85,11 +85,15 @@ def _task_with(name: str, asked: dict[str, Any]) -> Task:
     return maker(**asked)
 
 
-def get_codec(task: str) -> Any:
-    """The codec of a task."""
+def get_codec(task: str, slots: str = "plain") -> Any:
+    """The codec of a task; `slots` "typed" names copies by their kind, where the task's codec spells in pieces."""
     if task not in CODECS:
         raise _unknown("codec for task", task, CODECS)
-    return _load(CODECS[task])()
+    if slots == "plain":
+        return _load(CODECS[task])()
+    if "typed" not in inspect.signature(_load(CODECS[task])).parameters:
+        raise LimbeckError(f"the slots of task {task!r} are typed as they are", "distill.slots", "leave it out")
+    return _load(CODECS[task])(typed=True)
 
 
 def _unknown(kind: str, name: str, known: Any) -> LimbeckError:
@@ -135,9 +139,11 @@ def expert_folder(model: str) -> Path:
 
 def get_expert(model: str, task: Task, name: str | None = None) -> Any:
     """The expert a MODEL string names, ready to answer."""
-    from limbeck.models.expert import load_expert
+    from limbeck.models.expert import load_expert, read_config
 
-    expert = load_expert(expert_folder(model), get_codec(task.name), name=name or model, adjust=get_adjust(task), check=lambda prompt, text: task.verify(prompt, Candidate(text=text)), family=getattr(task, "family", None))
+    folder = expert_folder(model)
+    known = str(read_config(folder).get("codec", "")) if (folder / "config.json").exists() else ""
+    expert = load_expert(folder, get_codec(task.name, "typed" if known.endswith("/typed") else "plain"), name=name or model, adjust=get_adjust(task), check=lambda prompt, text: task.verify(prompt, Candidate(text=text)), family=getattr(task, "family", None))
     expert.utility = getattr(task, "utility", expert.utility)
     return expert
 

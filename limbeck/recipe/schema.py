@@ -40,6 +40,7 @@ class DistillSection(Section):
     soft_top: int = Field(8, ge=1, le=64, description="symbols kept of each of the teacher's distributions")
     ngram: int = Field(8, ge=3, description="words of a shared run that count as overlap with a test text")
     code: tuple[str, ...] = Field((), description="code on this machine to learn from too, where the task can: stdlib, packages, system, or folders")
+    slots: Literal["plain", "typed"] = Field("plain", description="how a student names what it copies from a request: by its place, or by its kind and number (bash, python)")
     shard: int = Field(512, ge=1, description="prompts between two points from which a killed run goes on")
 
 

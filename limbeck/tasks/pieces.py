@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import re
 import zlib
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -25,6 +25,7 @@ from limbeck.task import Source
 EOS = 2
 PIECES = 16  # hashes of one prompt token
 MOST_TOKENS = 64  # of a prompt that are read; each can be copied
+SLOT_KINDS = ("word", "value", "quoted", "number", "mark")  # of typed slots: the first number is <number0> wherever it stands
 KINDS = ("", "start", "word", "value", "quoted", "number", "mark")
 FLAGS = 10
 SPAN = re.compile(r"""["“]([^"“”\n]{1,80})["”]|(?<![\w])'([^'\n]{1,80})'(?![\w])|(?<![\w])`([^`'\n]{1,80})[`'](?![\w])|(\S+)""")
@@ -98,12 +99,13 @@ class PiecesCodec:
     positions = MOST_TOKENS + 1
     target_length = 72
 
-    def __init__(self, name: str, vocabulary: Sequence[str], fits: Callable[[str], bool] | None = None, read: Callable[[str], Sequence[Token]] = tokens_of) -> None:
-        self.name = name
+    def __init__(self, name: str, vocabulary: Sequence[str], fits: Callable[[str], bool] | None = None, read: Callable[[str], Sequence[Token]] = tokens_of, typed: bool = False) -> None:
+        self.name = f"{name}/typed" if typed else name
+        self.typed = typed
         self._read = read
         letters = [chr(c) for c in range(32, 127)]
         self._spoken = list(dict.fromkeys([*letters, *vocabulary]))
-        self.symbols = ["<pad>", "<bos>", "<eos>", *self._spoken, *(f"<{n}>" for n in range(MOST_TOKENS))]
+        self.symbols = ["<pad>", "<bos>", "<eos>", *self._spoken, *(f"<{kind}{n}>" for kind in (SLOT_KINDS if typed else ("",)) for n in range(MOST_TOKENS))]
         self.fixed_symbols = 3 + len(self._spoken)
         self._number = {piece: 3 + at for at, piece in enumerate(self._spoken)}
         self._longest = max(map(len, self._spoken))
@@ -112,7 +114,18 @@ class PiecesCodec:
 
     def settings(self) -> dict[str, Any]:
         """Saved with an expert; another codec's weights are refused."""
-        return {"name": self.name, "pieces": self._spoken, "tokens": MOST_TOKENS, "kinds": list(KINDS), "flags": FLAGS}
+        return {"name": self.name, "pieces": self._spoken, "tokens": MOST_TOKENS, "kinds": list(KINDS), "flags": FLAGS} | ({"slots": list(SLOT_KINDS)} if self.typed else {})
+
+    def slots_of(self, found: Sequence[Token]) -> list[int]:
+        """The symbol that copies each token: by its place, or (typed) by its kind and how many of that kind came before."""
+        if not self.typed:
+            return [self.fixed_symbols + at for at in range(len(found))]
+        before: Counter[str] = Counter()
+        out = []
+        for token in found:
+            out.append(self.fixed_symbols + SLOT_KINDS.index(token.kind) * MOST_TOKENS + before[token.kind])
+            before[token.kind] += 1
+        return out
 
     def encode(self, prompt: Prompt) -> Source:
         """A start token, then each token with hashes, kind, facts and the slot that copies it."""
@@ -123,17 +136,18 @@ class PiecesCodec:
             slot_S=np.zeros(size, np.int16), flags_SF=np.zeros((size, FLAGS), np.float32),
         )  # fmt: skip
         source.kind_S[0] = KINDS.index("start")
-        for at, token in enumerate(found):
+        for at, (token, slot) in enumerate(zip(found, self.slots_of(found), strict=True)):
             values = hashes(token)
             source.pieces_SG[at + 1, : len(values)] = values
             source.kind_S[at + 1] = KINDS.index(token.kind)
-            source.slot_S[at + 1] = self.fixed_symbols + at
+            source.slot_S[at + 1] = slot
             source.flags_SF[at + 1] = _facts(token)
         return source
 
     def encode_answer(self, prompt: Prompt, text: str) -> list[int] | None:
         """Symbols ending in <eos>; None for letters that are neither ASCII nor in the prompt, and for answers too long."""
         found, out, at, used = self._read(prompt.text), [], 0, set()
+        slots = self.slots_of(found)
         while at < len(text):
             piece = next((text[at : at + n] for n in range(min(self._longest, len(text) - at), 0, -1) if text[at : at + n] in self._number), "")
             if piece and self._would_split(text, at, piece, found):
@@ -141,7 +155,7 @@ class PiecesCodec:
             slot = _slot_at(text, at, piece, found, used)
             if slot is not None:
                 used.add(slot)
-                out.append(self.fixed_symbols + slot)
+                out.append(slots[slot])
                 at += len(found[slot].text)
             elif piece:
                 out.append(self._number[piece])
@@ -166,20 +180,22 @@ class PiecesCodec:
 
     def _text(self, prompt: Prompt, symbols: tuple[int, ...]) -> str | None:
         found, parts = self._read(prompt.text), []
+        slots = self.slots_of(found)
         for symbol in symbols:
             if symbol < 3:
                 return None
             if symbol < self.fixed_symbols:
                 parts.append(self.symbols[symbol])
-            elif symbol - self.fixed_symbols < len(found):
-                parts.append(found[symbol - self.fixed_symbols].text)
+            elif symbol in slots:
+                parts.append(found[slots.index(symbol)].text)
             else:
                 return None
         return "".join(parts)
 
     def allowed(self, prompt: Prompt, prefix: Sequence[int]) -> np.ndarray:
         """bool [V]: pieces, slots of this prompt, and <eos> where what is said so far may end."""
-        out = _mask(len(self.symbols), self.fixed_symbols, len(self._read(prompt.text))).copy()
+        out = _mask(len(self.symbols), self.fixed_symbols).copy()
+        out[self.slots_of(self._read(prompt.text))] = True
         if self._fits is not None and prefix:
             text = self._text(prompt, tuple(prefix))
             out[EOS] = text is not None and bool(text.strip()) and self._fits(text)
@@ -189,9 +205,9 @@ class PiecesCodec:
 
 
 @lru_cache(maxsize=256)
-def _mask(symbols: int, fixed: int, tokens: int) -> np.ndarray:
+def _mask(symbols: int, fixed: int) -> np.ndarray:
     out = np.zeros(symbols, bool)
-    out[3 : fixed + tokens] = True
+    out[3:fixed] = True
     return out
 
 

@@ -12,13 +12,13 @@ CLOSES = {")": "(", "}": "{", "]": "["}
 class BashCodec(PiecesCodec):
     """The codec of task bash; a command may end only where its quotes and brackets are closed."""
 
-    def __init__(self) -> None:
+    def __init__(self, typed: bool = False) -> None:
         pieces = resources.files("limbeck.tasks.bash") / "pieces.txt"
-        super().__init__("bash", read_vocabulary(pieces.read_text(encoding="utf-8")), may_end)
+        super().__init__("bash", read_vocabulary(pieces.read_text(encoding="utf-8")), may_end, typed=typed)
 
-    def __reduce__(self) -> tuple[type[BashCodec], tuple[()]]:
+    def __reduce__(self) -> tuple[type[BashCodec], tuple[bool]]:
         """Sent to another process by its name: its words lie in the package."""
-        return BashCodec, ()
+        return BashCodec, (self.typed,)
 
 
 def may_end(text: str) -> bool:

@@ -15,13 +15,13 @@ OPENS = {"(": ")", "[": "]", "{": "}"}
 class PythonCodec(PiecesCodec):
     """The codec of task python; an answer may end only where it parses."""
 
-    def __init__(self) -> None:
+    def __init__(self, typed: bool = False) -> None:
         pieces = resources.files("limbeck.tasks.python") / "pieces.txt"
-        super().__init__("python", read_vocabulary(pieces.read_text(encoding="utf-8")), may_end, tokens_of_request)
+        super().__init__("python", read_vocabulary(pieces.read_text(encoding="utf-8")), may_end, tokens_of_request, typed=typed)
 
-    def __reduce__(self) -> tuple[type[PythonCodec], tuple[()]]:
+    def __reduce__(self) -> tuple[type[PythonCodec], tuple[bool]]:
         """Sent to another process by its name: its pieces lie in the package."""
-        return PythonCodec, ()
+        return PythonCodec, (self.typed,)
 
 
 def may_end(code: str) -> bool:
