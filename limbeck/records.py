@@ -75,6 +75,22 @@ class Check:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """Who had a hand in a record, in which role, and under which terms (an id of limbeck/catalog/terms, or "unknown").
+
+    `model` is a MODEL string, or `people:SOURCE` for what people wrote; `terms_sha256` is of the terms' text as it was read.
+    """
+
+    role: Literal["generator", "rewriter", "judge", "labeller", "logits", "base", "prompt"]
+    model: str
+    revision: str = ""
+    host: str = ""
+    terms: str = "unknown"
+    terms_sha256: str = ""
+    terms_date: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
     """One answer judged. `measures` maps a measure's name to one value per candidate, in rank order (1.0 is right)."""
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from limbeck.errors import LimbeckError
+from limbeck.recipe.load import MANY
 from limbeck.recipe.schema import Recipe
 
 
@@ -29,7 +30,7 @@ def list_keys() -> list[Key]:
         target = about.get("$ref") or about.get("items", {}).get("$ref")
         model = schema["$defs"][target.rsplit("/", 1)[-1]]
         for name, field in model["properties"].items():
-            default = json.dumps(field.get("default", {}))
+            default = json.dumps(field.get("default", {})).replace("null", "none")
             if name in model.get("required", ()):
                 default = "the file's name" if section == "recipe" else "must be given"
             out.append(Key(name=f"{section}.{name}", kind=_kind(field), default=default, help=field.get("description", "")))
@@ -58,12 +59,14 @@ def as_markdown() -> str:
         head, _, last = key.name.partition(".")
         if head != section:
             section = head
-            lines += ["", f"## `[[{head}]]`, any number" if head == "arm" else f"## `[{head}]`", "", "| key | type | default | what |", "|---|---|---|---|"]
+            lines += ["", f"## `[[{head}]]`, any number" if head in MANY else f"## `[{head}]`", "", "| key | type | default | what |", "|---|---|---|---|"]
         lines.append(f"| `{last}` | {key.kind} | {key.default} | {key.help} |")
     return "\n".join(lines) + "\n"
 
 
 def _kind(field: dict[str, Any]) -> str:
+    if "anyOf" in field:  # a key that may be left unsaid
+        return _kind(next(kind for kind in field["anyOf"] if kind["type"] != "null"))
     if "enum" in field:
         return " or ".join(f"`{value}`" for value in field["enum"])
     if field["type"] == "array":

@@ -13,8 +13,9 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from limbeck.errors import LimbeckError
-from limbeck.recipe.schema import ArmSection, Recipe, StudentSection, TrainSection
+from limbeck.recipe.schema import ArmSection, MixSection, Recipe, StudentSection, TrainSection
 
+MANY = {"arm": ArmSection, "mix": MixSection}  # sections of which there may be any number
 AnyModel = TypeVar("AnyModel", bound=BaseModel)
 
 
@@ -93,11 +94,8 @@ def dump_toml(recipe: Recipe) -> str:
     """The resolved recipe as TOML, every key spelled out."""
     lines: list[str] = []
     for name, section in recipe.model_dump().items():
-        if name == "arm":
-            for arm in section:
-                lines += ["", "[[arm]]", f"name = {_toml(arm['name'])}", f"set = {_toml(arm['set'])}"]
-        else:
-            lines += ["", f"[{name}]", *(f"{key} = {_toml(value)}" for key, value in section.items())]
+        for title, part in [(f"[[{name}]]", one) for one in section] if name in MANY else [(f"[{name}]", section)]:
+            lines += ["", title, *(f"{key} = {_toml(value)}" for key, value in part.items() if value is not None)]
     return "\n".join(lines).strip() + "\n"
 
 
@@ -151,5 +149,5 @@ def _keys_at(location: list[str]) -> list[str]:
         if part.isdigit():
             continue
         annotation = model.model_fields[part].annotation if part in model.model_fields else None
-        model = ArmSection if part == "arm" else annotation if isinstance(annotation, type) and issubclass(annotation, BaseModel) else model
+        model = MANY[part] if part in MANY else annotation if isinstance(annotation, type) and issubclass(annotation, BaseModel) else model
     return list(model.model_fields)

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-Kind = Literal["autoregressive", "masked", "codefusion"]
+Kind = Literal["autoregressive", "masked", "codefusion", "decoder"]
 
 
 class Section(BaseModel):
@@ -25,29 +25,98 @@ class RecipeSection(Section):
 
 
 class TeacherSection(Section):
-    """Who teaches."""
+    """Who teaches, and how it is asked. Experts and the generator take `model` alone; the rest is for language models."""
 
-    model: str = Field("builtin:cf", description="builtin:NAME, a path to an expert or run, or `generator` (the task's own gold)")
+    model: str = Field("builtin:cf", description="builtin:NAME, a path to an expert or run, openai:NAME (any OpenAI-compatible server), hf:ID-or-folder, or `generator` (the task's own gold)")
+    base_url: str = Field("", description="openai: the server; OPENAI_BASE_URL unless said")
+    key_env: str = Field("OPENAI_API_KEY", description="openai: the environment variable that holds the key")
+    revision: str = Field("", description="which version of the model: part of each call's identity, and what a server must say it served")
+    style: Literal["chat", "raw"] = Field("chat", description="chat messages, or plain completions without a chat template")
+    system: str = Field("", description="a system message before every request")
+    temperature: float = Field(0.7, ge=0, le=5, description="of the draws; 0 is greedy")
+    top_p: float | None = Field(None, gt=0, le=1, description="nucleus of the draws")
+    max_tokens: int = Field(1024, ge=1, description="longest answer")
+    seed: int | None = Field(None, ge=0, description="sent with each request, where the server knows seeds")
+    samples: int = Field(1, ge=1, le=128, description="draws a request")
+    schema_file: str = Field("", description="structured output: a JSON schema file that every answer must follow")
+    concurrency: int = Field(64, ge=1, le=4096, description="most requests in flight; fewer while the server says 429 or 5xx, or slows down")
+    timeout_s: float = Field(120, gt=0, description="seconds for one try")
+    deadline_s: float | None = Field(None, gt=0, description="seconds for one record with all its tries")
+    retries: int = Field(8, ge=0, le=100, description="tries after the first, with growing waits and jitter")
+    budget_usd: float | None = Field(None, description="dollars that will not be passed; needs a known price")
+    budget_tokens: int | None = Field(None, description="tokens, read and written, that will not be passed")
+    when_spent: Literal["stop", "keep"] = Field("stop", description="at the end of a budget: stop with an error, or go on with the answers there are")
+    price_in_usd: float | None = Field(None, ge=0, description="dollars for a million tokens read, where the catalogue has no price")
+    price_out_usd: float | None = Field(None, ge=0, description="dollars for a million tokens written")
+    batch_file: bool = Field(False, description="openai: ask through the server's batch files: cheaper, and hours later")
+    self_test: bool = Field(True, description="try the teacher before anything is spent: template, stop tokens, likelihoods, determinism")
+    terms: str = Field("", description="id of the terms its answers are under, where the catalogue does not know the model; see `limbeck terms --list`")
 
 
 class DistillSection(Section):
     """How a teacher's answers become a training set."""
 
-    prompts: int = Field(20_000, ge=1, description="utterances asked")
+    split: str = Field("", description="ask the requests of this split of the task; empty: fresh ones from its generator")
+    prompts: int = Field(20_000, ge=1, description="requests asked; of a split, at most so many")
     dev: int = Field(512, ge=1, description="generated examples with gold kept apart for dev loss")
     held_out: int = Field(1_000, ge=1, description="generated examples with gold kept apart for the examination alone")
     candidates: int = Field(3, ge=1, description="ranked answers asked for each")
-    soft_top: int = Field(8, ge=1, le=64, description="symbols kept of each of the teacher's distributions")
+    soft: Literal["off", "sampled", "top"] = Field("off", description="decoder students: the teacher's distributions stored beside its answers, as unbiased draws or as the likeliest with a tail (teachers with weights here)")
+    soft_draws: int = Field(50, ge=1, le=1000, description="draws of each distribution (sampled)")
+    soft_top: int = Field(8, ge=1, le=512, description="symbols or tokens kept of each of the teacher's distributions")
     ngram: int = Field(8, ge=3, description="words of a shared run that count as overlap with a test text")
     code: tuple[str, ...] = Field((), description="code on this machine to learn from too, where the task can: stdlib, packages, system, or folders")
     slots: Literal["plain", "typed"] = Field("plain", description="how a student names what it copies from a request: by its place, or by its kind and number (bash, python)")
     shard: int = Field(512, ge=1, description="prompts between two points from which a killed run goes on")
 
 
+class KeepSection(Section):
+    """Which answers enter the training set. Every refusal is listed with its reason."""
+
+    verify: bool = Field(True, description="the task's own verifier must pass the answer (it parses, it runs)")
+    gold: bool = Field(False, description="where gold is known the task's scorer must call the answer right (rejection sampling)")
+    agreement: float = Field(0.0, ge=0, le=1, description="least share of a request's draws that come to the same answer; above 0 the commonest is kept")
+    per_request: int = Field(1, ge=1, le=128, description="answers kept of one request, best first, all different")
+    min_chars: int = Field(1, ge=0, description="shortest answer")
+    max_chars: int | None = Field(None, ge=1, description="longest answer")
+    language: str = Field("", description="language of requests and answers by its two-letter code; empty: any")
+    personal: Literal["off", "flag", "refuse"] = Field("flag", description="e-mail addresses, telephone and card numbers, keys and the like: unlooked for, counted, or refused")
+    toxicity: str = Field("", description="MODULE:FUNCTION of yours that maps a text to 0 (fine) .. 1; empty: unlooked for")
+    toxicity_most: float = Field(0.5, ge=0, le=1, description="the most that passes")
+    duplicates: Literal["off", "exact", "minhash", "embedding"] = Field("exact", description="what counts as a repeated request: equal when normalised, near by MinHash, or near by embedding")
+    near: float = Field(0.8, gt=0, le=1, description="similarity from which two are near")
+    embedding: str = Field("", description="embedding: hf:ID-or-folder of the encoder")
+    against: tuple[str, ...] = Field((), description="other sets (runs, files, TASK/SPLIT) whose requests are not repeated")
+    contamination: Literal["task", "known", "off"] = Field("task", description="test texts looked for: of this task, or of every benchmark limbeck knows")
+    contaminated: Literal["refuse", "flag"] = Field("refuse", description="what shares a run of words with a test text: refused, or kept and shown")
+    balance: Literal["off", "difficulty"] = Field("off", description="requests thinned so that each difficulty (share of draws that pass) has as many")
+    opt_out: tuple[str, ...] = Field((), description="lists of people's objections: hashes of texts, ids, domains")
+
+
+class MixSection(Section):
+    """Another training set mixed in."""
+
+    source: str = Field(description="a run, its distill folder, or a .jsonl file of messages or of text and answer")
+    weight: float = Field(1.0, gt=0, description="how often its records are seen, against 1 for the teacher's")
+    terms: str = Field("", description="id of the terms it is under; a run knows its own")
+
+
+class TermsSection(Section):
+    """What binds the data and the expert."""
+
+    accept: tuple[str, ...] = Field((), description="ids of terms that you accept, or have permission under; recorded in the run. The same as --accept-terms")
+    name: str = Field("", description="the expert's published name, where terms ask for one (Llama-...)")
+
+
 class StudentSection(Section):
     """The network: `width` is the size dial."""
 
     kind: Kind = Field("autoregressive", description="how it generates")
+    source: str = Field("", description="decoder: weights to start from, hf:ID-or-folder or builtin:smollm2-135m; empty: a Llama shape of `width` with random weights")
+    tokenizer: str = Field("", description="decoder with random weights: whose tokenizer, hf:ID-or-folder or builtin:smollm2-135m; the teacher's unless said")
+    length: int = Field(512, ge=16, le=1_048_576, description="decoder: tokens in a packed row; longer records are refused")
+    lora_rank: int = Field(0, ge=0, le=4096, description="decoder: rank of LoRA updates; 0 trains all weights")
+    lora_alpha: float | None = Field(None, gt=0, description="decoder: scale of LoRA; twice the rank unless said")
     width: int = Field(96, ge=16, le=4096, multiple_of=8, description="the size dial")
     encoder_layers: int = Field(3, ge=1, le=64, description="blocks that read the prompt")
     decoder_layers: int = Field(2, ge=1, le=64, description="blocks that write the answer (D, in CODEFUSION)")
@@ -74,6 +143,11 @@ class TrainSection(Section):
     clip: float = Field(1.0, gt=0, description="largest gradient norm")
     ema: float = Field(0.998, ge=0, lt=1, description="decay of the running mean of the weights")
     soft_weight: float = Field(0.5, ge=0, le=1, description="share of the loss on the teacher's distributions; 0 is hard labels only")
+    divergence: Literal["forward_kl", "reverse_kl", "jsd", "skew_kl"] = Field("forward_kl", description="decoder: how the teacher's distribution is matched; the last three need `distill.soft = \"top\"`")
+    beta: float = Field(0.5, ge=0, le=1, description="jsd: weight of the teacher in the mixture; skew_kl: share of the student in it")
+    chunk_tokens: int = Field(1024, ge=16, description="decoder: positions whose logits exist at one time")
+    whole: bool = Field(False, description="decoder: learn requests too, not answers alone")
+    on_policy_steps: int = Field(0, ge=0, description="decoder: steps of on-policy distillation at the end, through TRL (teacher with weights here and the same vocabulary)")
     soft_temperature: float = Field(1.0, gt=0, le=20, description="temperature at which teacher and student are compared; above 1 the teacher's doubts weigh more")
     precision: Literal["bf16", "fp32"] = Field("bf16", description="bf16 autocast where the processor has it")
     compile: bool = Field(False, description="torch.compile: 20-30 s of warm-up on a CPU")
@@ -114,8 +188,11 @@ class Recipe(Section):
     recipe: RecipeSection
     teacher: TeacherSection = TeacherSection()  # type: ignore[call-arg]
     distill: DistillSection = DistillSection()  # type: ignore[call-arg]
+    keep: KeepSection = KeepSection()  # type: ignore[call-arg]
+    terms: TermsSection = TermsSection()  # type: ignore[call-arg]
     student: StudentSection = StudentSection()  # type: ignore[call-arg]
     train: TrainSection = TrainSection()  # type: ignore[call-arg]
     evaluate: EvaluateSection = EvaluateSection()  # type: ignore[call-arg]
     report: ReportSection = ReportSection()  # type: ignore[call-arg]
+    mix: tuple[MixSection, ...] = Field((), description="other sets mixed in")
     arm: tuple[ArmSection, ...] = Field((), description="variations beside the main student")
