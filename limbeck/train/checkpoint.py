@@ -13,12 +13,12 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from limbeck.errors import LimbeckError
-from limbeck.train.optimizer import RunningMean
+from limbeck.train.optimizer import RunningMean, learnt_state
 
 
 def save_checkpoint(path: Path, model: nn.Module, mean: RunningMean, optimizer: torch.optim.Optimizer, progress: dict[str, Any]) -> None:
     """Write beside, flush, then replace: a killed run leaves either the old file or the new one."""
-    tensors = {f"model.{n}": t for n, t in model.state_dict().items()}
+    tensors = {f"model.{n}": t for n, t in learnt_state(model).items()}
     tensors |= {f"mean.{n}": t for n, t in mean.weights.items()}
     for index, state in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{index}.{n}": t for n, t in state.items()}
@@ -46,7 +46,7 @@ def load_checkpoint(path: Path, model: nn.Module, mean: RunningMean, optimizer: 
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (a safe_open file is no mapping)
     except (SafetensorError, OSError, KeyError, TypeError, ValueError) as problem:
         raise LimbeckError(f"the checkpoint is damaged: {problem}", str(path), "delete this file; the step starts again from its beginning") from problem
-    model.load_state_dict({n[6:]: t for n, t in tensors.items() if n.startswith("model.")})
+    model.load_state_dict({n[6:]: t for n, t in tensors.items() if n.startswith("model.")}, strict=not mean.is_partial)
     mean.weights = {n[5:]: t for n, t in tensors.items() if n.startswith("mean.")}
     state: dict[int, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():

@@ -7,16 +7,18 @@ the same weights as one that was not. Built on accelerate: `accelerate launch -m
 from __future__ import annotations
 
 import hashlib
+import json
 import math
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor, nn
 
 from limbeck.errors import LimbeckError
 from limbeck.models.expert import build_network, build_shape, save_expert, start_from
@@ -25,7 +27,8 @@ from limbeck.run import Step
 from limbeck.task import Codec
 from limbeck.train.batches import Batches, make_batch
 from limbeck.train.checkpoint import load_checkpoint, save_checkpoint
-from limbeck.train.encoded import Encoded, encode_dataset
+from limbeck.train.device import take_to
+from limbeck.train.encoded import encode_dataset
 from limbeck.train.optimizer import RunningMean, lr_at, make_optimizer
 
 Progress = Callable[[dict[str, Any]], None]
@@ -43,35 +46,94 @@ def step_seed(seed: int, step: int) -> int:
     return int.from_bytes(hashlib.sha256(f"{seed}:{step}".encode()).digest()[:8], "big") >> 1
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Course:
+    """What the loop needs of one kind of student: the network with its loss, batches by number, dev batches with weights, a way to save."""
+
+    network: Any
+    batch: Callable[[int], Any]
+    dev: Callable[[], Iterator[tuple[Any, float]]]
+    save: Callable[[Path], Any]
+
+
+class _Trainee(nn.Module):
+    """The network's loss as a forward pass: what spreads a step over processes hooks into that."""
+
+    def __init__(self, network: Any) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, batch: Any, soft_weight: float, generator: torch.Generator) -> tuple[Tensor, dict[str, Any]]:
+        return self.network.loss(batch, soft_weight=soft_weight, generator=generator)
+
+
 def train(
-    dataset: Path, student: StudentSection, section: TrainSection, codec: Codec, step: Step, progress: Progress | None = None
-) -> Path:
-    """A student trained on a dataset folder; returns the expert's folder (weights are the running mean)."""
+    dataset: Path, student: StudentSection, section: TrainSection, codec: Codec | None, step: Step, progress: Progress | None = None,
+    targets: Path | None = None,
+) -> Path:  # fmt: skip
+    """A student trained on a dataset folder; returns the expert's folder (weights are the running mean).
+
+    `codec` is None for decoders, which read text; `targets` is the folder of a teacher's stored distributions, for them alone.
+    """
     from accelerate import Accelerator
 
     os.environ.setdefault("LRU_CACHE_CAPACITY", "64")  # torch keeps 1,024 compiled CPU operations by shape: 0.3 GB, no faster
     accelerator = Accelerator(cpu=not torch.cuda.is_available(), mixed_precision=_precision(section.precision))
-    data = encode_dataset(dataset, "data", codec)
-    dev = encode_dataset(dataset, "dev", codec)
     seed = step.seed("train")
     torch.manual_seed(step.seed("init"))
-    shape = build_shape(student, codec)
-    network: Any = build_network(shape)
-    if section.start:
-        start_from(Path(section.start), network, codec)
-    mean = RunningMean(network, section.ema)
-    optimizer = make_optimizer(network, section.optimizer, section.lr, section.weight_decay)
+    course = _native_course(dataset, student, section, codec, seed) if codec is not None else _decoder_course(dataset, student, section, seed, targets)
+    mean = RunningMean(course.network, section.ema)
+    optimizer = make_optimizer(course.network, section.optimizer, section.lr, section.weight_decay)
     checkpoint = step.path / "checkpoint.safetensors"
-    state = load_checkpoint(checkpoint, network, mean, optimizer) or {"step": 0, "best": math.inf, "best_step": -1, "seconds": 0.0}
-    model, optimizer = accelerator.prepare(network, optimizer)
+    state = load_checkpoint(checkpoint, course.network, mean, optimizer) or {"step": 0, "best": math.inf, "best_step": -1, "seconds": 0.0}
+    model, optimizer = accelerator.prepare(_Trainee(course.network), optimizer)
     if section.compile:
         model = torch.compile(model)
-    loop = _Loop(accelerator, model, network, mean, optimizer, section, Batches(data, section.batch, seed), seed, step, progress)
-    loop.run(dev, state, checkpoint)
-    network.load_state_dict(mean.weights)
+    loop = _Loop(accelerator, model, course, mean, optimizer, section, seed, step, progress)
+    loop.run(state, checkpoint)
+    course.network.load_state_dict(mean.weights, strict=not mean.is_partial)
     if accelerator.is_main_process:
-        save_expert(step.path / "expert", network, codec, student)
+        course.save(step.path / "expert")
+    accelerator.wait_for_everyone()
     return step.path / "expert"
+
+
+def _native_course(dataset: Path, student: StudentSection, section: TrainSection, codec: Codec, seed: int) -> Course:
+    data, dev = encode_dataset(dataset, "data", codec), encode_dataset(dataset, "dev", codec)
+    network: Any = build_network(build_shape(student, codec))
+    if section.start:
+        start_from(Path(section.start), network, codec)
+    looks = range(0, len(dev), 64)
+    return Course(
+        network=network, batch=Batches(data, section.batch, seed), dev=lambda: ((make_batch(dev, range(at, min(at + 64, len(dev)))), 1.0) for at in looks),
+        save=lambda path: save_expert(path, network, codec, student),
+    )  # fmt: skip
+
+
+def _decoder_course(dataset: Path, student: StudentSection, section: TrainSection, seed: int, targets: Path | None) -> Course:
+    from limbeck.models.decoder import build_decoder, load_tokenizer, save_decoder
+    from limbeck.train.learner import DecoderLearner
+    from limbeck.train.packing import PackedBatches, make_packed_batch, pack_dataset
+    from limbeck.train.targets import open_targets
+
+    source = section.start or student.source
+    tokenizer = load_tokenizer(source or student.tokenizer)
+    data, dev = (pack_dataset(dataset, name, tokenizer, student.length, section.whole) for name in ("data", "dev"))
+    network = DecoderLearner(build_decoder(student, source, len(tokenizer), tokenizer.eos_token_id), section)
+    looks = range(0, len(dev), section.batch)
+    batches = [range(at, min(at + section.batch, len(dev))) for at in looks]
+    facts = {"task": read_task(dataset), "length": student.length, "base": student.source or "random", "packing": {"rows": len(data), "fill": round(data.fill, 4), "labels": data.labels, "too_long": int(data.refused)}}
+    return Course(
+        network=network, batch=PackedBatches(data, section.batch, seed, open_targets(targets, data, len(tokenizer)) if targets else None),
+        dev=lambda: ((batch, float((batch.label_BL >= 0).sum())) for batch in (make_packed_batch(dev, rows) for rows in batches)),
+        save=lambda path: save_decoder(path, network.decoder, tokenizer, facts),
+    )  # fmt: skip
+
+
+def read_task(dataset: Path) -> str:
+    """The task a dataset was made for, as its accounts say; empty where they do not."""
+    path = dataset / "keep.json"
+    return str(json.loads(path.read_text(encoding="utf-8")).get("task", "")) if path.exists() else ""
 
 
 def _precision(wanted: str) -> str:
@@ -85,16 +147,20 @@ def _precision(wanted: str) -> str:
 class _Loop:
     accelerator: Any
     model: Any
-    network: Any
+    course: Course
     mean: RunningMean
     optimizer: torch.optim.Optimizer
     section: TrainSection
-    batches: Batches
     seed: int
     step: Step
     progress: Progress | None
 
-    def run(self, dev: Encoded, state: dict[str, Any], checkpoint: Path) -> None:
+    @property
+    def network(self) -> Any:
+        """The student itself, whatever spreads it over processes."""
+        return self.course.network
+
+    def run(self, state: dict[str, Any], checkpoint: Path) -> None:
         """From where the state stands to the last step, or until dev loss has stopped falling."""
         section, began = self.section, time.perf_counter() - state["seconds"]
         best = _Best(state["best"], state["best_step"])
@@ -114,7 +180,7 @@ class _Loop:
                 tokens, mark = 0, now
             stop = False
             if (number + 1) % section.evaluate_every == 0 or number + 1 == section.steps:
-                stop = self._evaluate(number + 1, dev, best)
+                stop = self._evaluate(number + 1, best)
                 mark = time.perf_counter()
             if (number + 1) % section.checkpoint_every == 0 or stop:
                 done = {"step": section.steps if stop else number + 1, "best": best.loss, "best_step": best.step, "seconds": time.perf_counter() - began}
@@ -137,9 +203,9 @@ class _Loop:
         total, parts, tokens = 0.0, {}, 0
         for turn in range(section.accumulate):
             index = (number * section.accumulate + turn) * world + self.accelerator.process_index
-            batch = replace(self.batches(index), temperature=section.soft_temperature)
+            batch = take_to(self.accelerator.device, replace(self.course.batch(index), temperature=section.soft_temperature))
             with self.accelerator.autocast():
-                loss, parts = self.network.loss(batch, soft_weight=section.soft_weight, generator=generator)
+                loss, parts = self.model(batch, section.soft_weight, generator)
             self.accelerator.backward(loss / section.accumulate)
             total += float(loss.detach()) / section.accumulate
             tokens += batch.tokens
@@ -150,22 +216,21 @@ class _Loop:
         return total, parts, tokens
 
     @torch.no_grad()
-    def _evaluate(self, number: int, dev: Encoded, best: _Best) -> bool:
+    def _evaluate(self, number: int, best: _Best) -> bool:
         """Dev loss of the running mean on gold answers; True when `patience` evaluations brought nothing."""
-        own = {n: t.clone() for n, t in self.network.state_dict().items()}
-        self.network.load_state_dict(self.mean.weights)
+        own = {n: self.network.state_dict()[n].clone() for n in self.mean.weights}
+        self.network.load_state_dict(self.mean.weights, strict=not self.mean.is_partial)
         self.network.eval()
-        total, parts, count = 0.0, [], 0
+        total, parts, weights = 0.0, [], 0.0
         generator = torch.Generator().manual_seed(step_seed(self.seed + 2, 0))
-        for start in range(0, len(dev), 64):
-            batch = make_batch(dev, range(start, min(start + 64, len(dev))))
+        for batch, weight in self.course.dev():
             with self.accelerator.autocast():
-                loss, found = self.network.loss(batch, soft_weight=0.0, generator=generator)
-            total += float(loss)
+                loss, found = self.network.loss(take_to(self.accelerator.device, batch), soft_weight=0.0, generator=generator)
+            total += float(loss) * weight
+            weights += weight
             parts.append(found)
-            count += 1
-        self.network.load_state_dict(own)
-        dev_loss = total / max(1, count)
+        self.network.load_state_dict(own, strict=not self.mean.is_partial)
+        dev_loss = total / max(1.0, weights)
         self.step.log(step=number, dev_loss=dev_loss, **{f"dev_{n}": v for n, v in _means(parts).items()})
         if self.progress:
             self.progress({"step": number, "steps": self.section.steps, "dev_loss": dev_loss})

@@ -92,17 +92,27 @@ def lr_at(step: int, steps: int, peak: float, warmup: int) -> float:
     return peak * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(1.0, progress))))
 
 
+def learnt_state(model: nn.Module) -> dict[str, Tensor]:
+    """The part of a network's state that training changes: all of it but frozen weights."""
+    frozen = {name for name, p in model.named_parameters(remove_duplicate=False) if not p.requires_grad}
+    return {name: t for name, t in model.state_dict().items() if name not in frozen}
+
+
 class RunningMean:
-    """An exponential moving average of weights: decay min(d, (1+t)/(10+t)), so that early steps do not linger."""
+    """An exponential moving average of weights: decay min(d, (1+t)/(10+t)), so that early steps do not linger.
+
+    Frozen weights are left out; `is_partial` says that there are some.
+    """
 
     def __init__(self, model: nn.Module, decay: float) -> None:
         self.decay = decay
-        self.weights: dict[str, Tensor] = {n: p.detach().clone() for n, p in model.state_dict().items()}
+        self.weights: dict[str, Tensor] = {n: p.detach().clone() for n, p in learnt_state(model).items()}
+        self.is_partial = len(self.weights) < len(model.state_dict())
 
     @torch.no_grad()
     def update(self, model: nn.Module, step: int) -> None:
         """Move towards the model by one step."""
         share = 1 - min(self.decay, (1 + step) / (10 + step))
-        now = model.state_dict()  # by name: a restored mean may hold its weights in another order
+        now = learnt_state(model)  # by name: a restored mean may hold its weights in another order
         mine, theirs = [self.weights[name] for name in now], [p.detach() for p in now.values()]
         torch._foreach_lerp_(mine, theirs, share)
