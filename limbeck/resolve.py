@@ -13,7 +13,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from limbeck.errors import LimbeckError
-from limbeck.records import Candidate, Example, Prompt
+from limbeck.records import Candidate, Example, Prompt, content_id
+from limbeck.run import hash_file
 from limbeck.task import Task
 
 TASKS = {
@@ -55,6 +56,10 @@ def get_task(name: str, **settings: Any) -> Task:
 
             asked["judge"] = ask_with(asked["judge"])
         return _task_with(name, asked)
+    if name.startswith("text:"):
+        from limbeck.tasks.text_files import TextFilesTask
+
+        return TextFilesTask(name.removeprefix("text:"))
     if name.endswith(".toml"):
         from limbeck.tasks.own import load_own_task
 
@@ -139,13 +144,30 @@ def expert_folder(model: str) -> Path:
 
 def get_expert(model: str, task: Task, name: str | None = None) -> Any:
     """The expert a MODEL string names, ready to answer."""
+    from limbeck.models.decoder import read_facts
     from limbeck.models.expert import load_expert, read_config
 
     folder = expert_folder(model)
+    if facts := read_facts(folder):
+        return get_decoder_expert(folder, facts, name or model)
     known = str(read_config(folder).get("codec", "")) if (folder / "config.json").exists() else ""
     expert = load_expert(folder, get_codec(task.name, "typed" if known.endswith("/typed") else "plain"), name=name or model, adjust=get_adjust(task), check=lambda prompt, text: task.verify(prompt, Candidate(text=text)), family=getattr(task, "family", None))
     expert.utility = getattr(task, "utility", expert.utility)
     return expert
+
+
+def get_decoder_expert(folder: Path, facts: dict[str, Any], name: str) -> Any:
+    """A decoder that limbeck trained: greedy for one answer, a beam for several; as long as what it learnt from, and half as long again."""
+    from limbeck.teachers.endpoint import Sampling
+    from limbeck.teachers.local import LocalModel
+
+    return LocalModel(str(folder), name=name, sampling=Sampling(temperature=0.0, max_tokens=int(facts.get("longest_answer", 256) * 1.5) + 8), ranks=True, decide=facts.get("decide"))
+
+
+def hash_weights(folder: Path) -> str:
+    """SHA-256 of an expert's or model's weights, in one file or in several."""
+    files = sorted(folder.glob("*.safetensors"))
+    return hash_file(files[0]) if len(files) == 1 else content_id([hash_file(f) for f in files], 64)
 
 
 def get_baseline(name: str, task: Task, examples: Sequence[Example]) -> Any:

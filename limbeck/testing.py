@@ -109,3 +109,22 @@ def _check_example(task: Task, example: Example) -> None:
     for status in ("no_answer", "refused", "failed"):
         missing = task.score(example, Answer(prompt_id=example.prompt.id, status=status))
         assert missing.status == status and not missing.measures, f"{example.id}: {status} is never a zero"
+
+
+def make_tiny_model(folder: Any, texts: Iterable[str], *, seed: int = 0, width: int = 32, layers: int = 2, vocabulary: int = 300) -> str:
+    """A Llama shape with random weights and a byte-level tokenizer learnt from `texts`, saved as a Hugging Face folder; its path."""
+    import torch
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+    plain = Tokenizer(models.BPE())
+    plain.pre_tokenizer, plain.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(vocab_size=vocabulary, special_tokens=["<end>", "<start>"], initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False)
+    plain.train_from_iterator(texts, trainer)
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=plain, eos_token="<end>", bos_token="<start>", pad_token="<end>")
+    tokenizer.chat_template = "{% for m in messages %}<start>{{ m['role'] }}\n{{ m['content'] }}<end>\n{% endfor %}{% if add_generation_prompt %}<start>assistant\n{% endif %}"
+    torch.manual_seed(seed)
+    config = LlamaConfig(vocab_size=len(tokenizer), hidden_size=width, intermediate_size=2 * width, num_hidden_layers=layers, num_attention_heads=2, num_key_value_heads=1, max_position_embeddings=512, bos_token_id=1, eos_token_id=0, pad_token_id=0, tie_word_embeddings=True)
+    LlamaForCausalLM(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return str(folder)

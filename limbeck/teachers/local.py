@@ -20,9 +20,8 @@ Done = Callable[[int, Answer], None]
 class LocalModel:
     """A causal language model from a folder (or a hub id), in bfloat16. Prompts of like length are answered together."""
 
-    draws_samples = True  # k answers are k draws, not a ranking
-
-    def __init__(self, source: str, *, name: str = "", sampling: Sampling | None = None, batch: int = BATCH) -> None:
+    def __init__(self, source: str, *, name: str = "", sampling: Sampling | None = None, batch: int = BATCH, ranks: bool = False, decide: dict[str, Any] | None = None) -> None:
+        """`ranks`: several answers are a beam's, best first, and not draws. `decide`: how an expert settles on the beginning of its answer."""
         try:
             from transformers import AutoModelForCausalLM, AutoTokenizer
         except ImportError as problem:
@@ -37,6 +36,8 @@ class LocalModel:
             raise LimbeckError(f"this model cannot be loaded: {str(problem).splitlines()[0]}", f"hf:{source}", "name a folder in Hugging Face form with safetensors weights, or a hub id that can be reached") from problem
         if self._tokenizer.pad_token_id is None:
             self._tokenizer.pad_token = self._tokenizer.eos_token
+        self.draws_samples = not ranks  # whether k answers are k draws
+        self._decide = decide
         self.name, self.sampling, self._batch = name or f"hf:{source}", sampling or Sampling(), batch
         self.parameters: int | None = sum(p.numel() for p in self._model.parameters())
         self._longest = int(getattr(self._model.config, "max_position_embeddings", 2048))
@@ -52,11 +53,16 @@ class LocalModel:
         return [found[at] for at in range(len(prompts))]
 
     def answer_each(self, prompts: Sequence[Prompt], k: int, done: Done) -> None:
-        """Calls `done(index, answer)` batch by batch. Prompts with "choices" get them ranked by likelihood."""
-        ranked = [at for at, p in enumerate(prompts) if "choices" in p.context]
-        for at in ranked:
-            done(at, self._rank(prompts[at], k))
-        texts = {at: self._text(p) for at, p in enumerate(prompts) if "choices" not in p.context}
+        """Calls `done(index, answer)` batch by batch. Prompts with "choices" get them ranked by likelihood, a "document" its log-probability."""
+        texts = {}
+        for at, prompt in enumerate(prompts):
+            if "document" in prompt.context:
+                logp = self.loglikelihood_rolling(prompt.context["document"])
+                done(at, Answer(prompt_id=prompt.id, candidates=(Candidate(text="", score=logp),)))
+            elif "choices" in prompt.context:
+                done(at, self._rank(prompt, k))
+            else:
+                texts[at] = self._text(prompt)
         order = sorted(texts, key=lambda at: len(texts[at]))
         for start in range(0, len(order), self._batch):
             part = order[start : start + self._batch]
@@ -81,14 +87,17 @@ class LocalModel:
         warm: dict[str, Any] = {"do_sample": True, "temperature": chosen.temperature, "top_p": chosen.top_p or 1.0} if chosen.temperature else {"do_sample": False}
         torch.manual_seed(chosen.seed or 0)
         with torch.inference_mode():
-            out = self._model.generate(**batch, max_new_tokens=chosen.max_tokens, num_return_sequences=k if chosen.temperature else 1, pad_token_id=self._tokenizer.pad_token_id, **warm)
+            beam: dict[str, Any] = {"num_beams": k, "length_penalty": 0.0, "output_scores": True, "return_dict_in_generate": True} if k > 1 and not self.draws_samples else {}
+            made = self._model.generate(**batch, max_new_tokens=chosen.max_tokens, num_return_sequences=k if chosen.temperature or beam else 1, pad_token_id=self._tokenizer.pad_token_id, **warm, **beam)
+        out, scores = (made.sequences, made.sequences_scores.tolist()) if beam else (made, [0.0] * len(made))
         width, each = batch["input_ids"].shape[1], out.shape[0] // len(texts)
         answers = []
         for row, prompt in enumerate(prompts):
             said = [self._tokenizer.decode(ids[width:], skip_special_tokens=True) for ids in out[row * each : (row + 1) * each]]
             said = [t if chosen.keep_reasoning else strip_reasoning(t) for t in said]
             meta = {"tokens": {"prompt": int(batch["attention_mask"][row].sum()), "completion": int((out[row * each, width:] != self._tokenizer.pad_token_id).sum())}}
-            kept = tuple(Candidate(text=t) for t in said if t.strip())
+            found = dict(zip(reversed(said), reversed(scores[row * each : (row + 1) * each]))) if beam else {}  # the better of two that read alike
+            kept = tuple(Candidate(text=t, score=found.get(t, 0.0)) for t in (sorted(found, key=lambda t: -found[t]) if beam else said) if t.strip())
             answers.append(Answer(prompt_id=prompt.id, candidates=kept, meta=meta) if kept else Answer(prompt_id=prompt.id, status="no_answer", reason="empty", meta=meta))
         return answers
 

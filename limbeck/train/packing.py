@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from bisect import bisect_left, insort
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +24,6 @@ from limbeck.errors import LimbeckError
 from limbeck.train.encoded import read_lines
 
 NO_LABEL = -100
-LOOKS = 64  # open rows among which a document seeks its place
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +60,12 @@ class Packed:
     def fill(self) -> float:
         """Share of the rows that is not padding."""
         return float((self.segment >= 0).mean())
+
+    @property
+    def longest_answer(self) -> int:
+        """Tokens of the longest run that is predicted; a document's last token predicts nothing, so no two runs touch."""
+        ends = np.diff(np.concatenate([np.zeros((len(self), 1), bool), self.label != NO_LABEL, np.zeros((len(self), 1), bool)], 1).astype(np.int8), axis=1)
+        return int((np.nonzero(ends == -1)[1] - np.nonzero(ends == 1)[1]).max(initial=0))
 
     def sha256(self) -> str:
         """Of tokens and their places: what stored distributions of a teacher are bound to."""
@@ -103,25 +109,30 @@ def _first(tokenizer: Any) -> int:
 
 
 def pack(documents: Iterable[Document], length: int, pad: int) -> Packed:
-    """Each document whole into the fullest of the open rows that has room: little padding, an order that is always the same."""
+    """Best fit, longest first: each document whole into the fullest row that has room for it; an order that is always the same."""
+    held = list(documents)
+    fitting = [d for d in held if len(d.ids) <= length]
     rows: list[list[Document]] = []
-    room: list[int] = []
-    open_rows: list[int] = []
-    refused = 0
-    for document in documents:
+    by_room: dict[int, list[int]] = {}
+    rooms: list[int] = []  # those of by_room, sorted
+    for document in sorted(fitting, key=lambda d: -len(d.ids)):
         size = len(document.ids)
-        if size > length:
-            refused += 1
-            continue
-        fitting = [r for r in open_rows if room[r] >= size]
-        row = min(fitting, key=lambda r: room[r]) if fitting else len(rows)
-        if row == len(rows):
+        at = bisect_left(rooms, size)
+        if at == len(rooms):
+            row, room = len(rows), length
             rows.append([])
-            room.append(length)
-            open_rows = [*open_rows, row][-LOOKS:]
+        else:
+            room = rooms[at]
+            row = by_room[room].pop()
+            if not by_room[room]:
+                del by_room[room], rooms[at]
         rows[row].append(document)
-        room[row] -= size
-    return _arrays(rows, length, pad, refused)
+        left = room - size
+        if left and left not in by_room:
+            insort(rooms, left)
+        if left:
+            by_room.setdefault(left, []).append(row)
+    return _arrays(rows, length, pad, len(held) - len(fitting))
 
 
 def _arrays(rows: Sequence[Sequence[Document]], length: int, pad: int, refused: int) -> Packed:
