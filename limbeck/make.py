@@ -14,7 +14,7 @@ from limbeck import resolve
 from limbeck.errors import LimbeckError
 from limbeck.recipe.load import dump_toml, with_arm
 from limbeck.recipe.schema import Recipe, StudentSection, TrainSection
-from limbeck.records import Example, Prompt
+from limbeck.records import Example, Prompt, content_id
 from limbeck.run import Run, Step, hash_file, open_run, write_atomically
 
 Tell = Callable[[str, dict[str, Any]], None]
@@ -46,15 +46,23 @@ def arms_of(recipe: Recipe) -> list[Arm]:
 
 def make(recipe: Recipe, out: Path, tell: Tell, until: str = "report") -> dict[str, Any]:
     """Run the line in a folder, skipping what is done; returns the results document. `until` names the last step."""
-    task, codec = resolve.get_task(recipe.recipe.task, code=recipe.distill.code or None), resolve.get_codec(recipe.recipe.task, recipe.distill.slots)
+    from limbeck import teaching
+
+    kinds = [arm.student.kind for arm in arms_of(recipe)]
+    teaching.check_recipe(recipe, kinds)
+    task = resolve.get_task(recipe.recipe.task, code=recipe.distill.code or None)
+    codec = resolve.get_codec(recipe.recipe.task, recipe.distill.slots) if set(kinds) != {"decoder"} else None
     for arm in arms_of(recipe):
-        check_memory(arm, codec)
+        if arm.student.kind != "decoder":
+            check_memory(arm, codec)
     with open_run(out, dump_toml(recipe), recipe.recipe.seed) as run:
         dataset = _distill(run, recipe, task, codec, tell)
         if until == "distill":
             return {}
-        _train(run, recipe, dataset, codec, tell)
+        binding = teaching.gate_train(dataset, recipe, [arm.student for arm in arms_of(recipe)])
+        _train(run, recipe, dataset, codec, _targets(run, recipe, dataset, tell), tell)
         _choose(run, recipe)
+        teaching.write_terms(run.path / "expert", binding, recipe)
         if until == "train":
             return {}
         results = _evaluate(run, recipe, task, dataset, tell)
@@ -104,30 +112,66 @@ def forbidden_texts(task: Any, recipe: Recipe) -> list[str]:
 
 
 def _distill(run: Run, recipe: Recipe, task: Any, codec: Any, tell: Tell) -> Path:
-    from limbeck.distill.stage import distill
+    from limbeck import teaching
 
-    model = recipe.teacher.model
-    weights = hash_file(resolve.expert_folder(model) / "model.safetensors") if model != "generator" else "generator"
-    inputs = {"teacher": weights, "task": [task.name, task.version], "splits": sorted(s for s in recipe.evaluate.splits if s != "generated")}
-    step = run.step("distill", recipe.distill.model_dump(), inputs, ("distill", "models", "tasks", "teachers"))
+    model, kinds = recipe.teacher.model, [arm.student.kind for arm in arms_of(recipe)]
+    inputs = {"teacher": teaching.identify(recipe.teacher), "task": [task.name, task.version], "splits": sorted(s for s in recipe.evaluate.splits if s != "generated")}
+    text = teaching.reads_text(recipe, kinds)
+    section = recipe.distill.model_dump()
+    if text or recipe.keep.opt_out:
+        section |= {"keep": recipe.keep.model_dump(), "mix": [m.model_dump() for m in recipe.mix], "codec": codec is not None}
+        inputs |= {"mixed": teaching.hash_sets(recipe), "opt_out": [hash_file(Path(p)) for p in recipe.keep.opt_out if Path(p).exists()]}
+    step = run.step("distill", section, inputs, ("distill", "models", "tasks", "teachers"))
     if not _ready(step, tell):
-        teacher = None if model == "generator" else resolve.get_teacher_pool(model, task.name)
-        distill(task, teacher, codec, recipe.distill, step, forbidden_texts(task, recipe), lambda r: tell("distill", r))
+        forbidden = forbidden_texts(task, recipe)
+        if text:
+            teaching.distill_run(recipe, task, codec, step, forbidden, tell)
+        else:
+            from limbeck.distill.stage import distill
+
+            teacher = None if model == "generator" else resolve.get_teacher_pool(model, task.name)
+            distill(task, teacher, codec, recipe.distill, step, forbidden, lambda r: tell("distill", r), opt_out=teaching.opt_out(recipe), origins=teaching.origins_of(recipe, task))
         step.finish()
     return step.path
 
 
-def _train(run: Run, recipe: Recipe, dataset: Path, codec: Any, tell: Tell) -> None:
+def _targets(run: Run, recipe: Recipe, dataset: Path, tell: Tell) -> dict[str, Path]:
+    """The teacher's distributions over the very tokens that decoders will see: one store for each way of packing, by arm."""
+    if recipe.distill.soft == "off":
+        return {}
+    from limbeck import teaching
+
+    found: dict[str, Path] = {}
+    made: dict[str, Path] = {}
+    for arm in arms_of(recipe):
+        if arm.student.kind != "decoder" or arm.train.soft_weight == 0:
+            continue
+        packing = teaching.packing_of(recipe, arm.student, arm.train)
+        name = content_id(packing, 8)
+        if name not in made:
+            section = {"soft": recipe.distill.soft, "draws": recipe.distill.soft_draws, "top": recipe.distill.soft_top, "packing": packing}
+            step = run.step(f"targets/{name}", section, {"dataset": hash_file(dataset / "data.jsonl.gz"), "teacher": teaching.identify(recipe.teacher)}, ("distill", "train"))
+            if not _ready(step, tell):
+                teaching.capture_run(recipe, arm.student, arm.train, dataset, step, tell)
+                step.finish()
+            made[name] = step.path
+        found[arm.name] = made[name]
+    return found
+
+
+def _train(run: Run, recipe: Recipe, dataset: Path, codec: Any, targets: dict[str, Path], tell: Tell) -> None:
     """Every arm and seed: side by side on a CPU with several cores, one after another elsewhere."""
+    from limbeck import teaching
     from limbeck.train.together import Job
 
     jobs = []
     for arm in arms_of(recipe):
         start = resolve.expert_folder(arm.train.start) if arm.train.start else None
-        inputs = {"dataset": [hash_file(dataset / f"{part}.jsonl.gz") for part in ("data", "dev")], "arm_seed": arm.seed} | ({"start": hash_file(start / "model.safetensors")} if start else {})
+        inputs = {"dataset": [hash_file(dataset / f"{part}.jsonl.gz") for part in ("data", "dev")], "arm_seed": arm.seed} | ({"start": resolve.hash_weights(start)} if start else {})
+        inputs |= {"targets": hash_file(targets[arm.name] / "manifest.json")} if arm.name in targets else {}
         step = run.step(f"train/{arm.folder}", {"student": arm.student.model_dump(), "train": arm.train.model_dump()}, inputs, ("models", "train"))
         if not _ready(step, tell):
-            jobs.append(Job(arm.folder, dataset, arm.student, arm.train.model_copy(update={"start": str(start)}) if start else arm.train, step))
+            jobs.append(Job(arm.folder, dataset, teaching.settle_student(recipe, arm.student), arm.train.model_copy(update={"start": str(start)}) if start else arm.train, step, targets.get(arm.name)))
     if jobs:
         _train_jobs(jobs, len(arms_of(recipe)), dataset, codec, lambda name, record: tell("train", {"arm": name, **record}))
 
@@ -143,11 +187,12 @@ def _train_jobs(jobs: list[Any], arms: int, dataset: Path, codec: Any, report: C
     workers = 1 if torch.cuda.is_available() or "WORLD_SIZE" in os.environ else min(arms, torch.get_num_threads())
     if workers > 1:
         for part in ("data", "dev"):
-            encode_dataset(dataset, part, codec)  # once, before several processes would
+            if codec is not None:
+                encode_dataset(dataset, part, codec)  # once, before several processes would
         train_together(jobs, codec, workers, torch.get_num_threads() // workers, report)
     else:
         for job in jobs:
-            train(dataset, job.student, job.section, codec, job.step, lambda record, job=job: report(job.name, record))
+            train(dataset, job.student, job.section, codec if job.student.kind != "decoder" else None, job.step, lambda record, job=job: report(job.name, record), job.targets)
             job.step.finish()
     for job in jobs:
         (job.step.path / "checkpoint.safetensors").unlink(missing_ok=True)
@@ -157,7 +202,7 @@ def _choose(run: Run, recipe: Recipe) -> None:
     """The run's expert is the main student of the first seed, chosen before any score is seen."""
     source = run.path / "train" / f"{MAIN}-s{recipe.recipe.seeds[0]}" / "expert"
     target = run.path / "expert"
-    if not (target / "config.json").exists() or hash_file(target / "model.safetensors") != hash_file(source / "model.safetensors"):
+    if not (target / "config.json").exists() or resolve.hash_weights(target) != resolve.hash_weights(source):
         fresh = run.path / ".expert.new"
         shutil.rmtree(fresh, ignore_errors=True)
         shutil.copytree(source, fresh)
@@ -186,19 +231,20 @@ def _trained_on(dataset: Path) -> list[Example]:
 
 def _evaluate(run: Run, recipe: Recipe, task: Any, dataset: Path, tell: Tell) -> dict[str, Any]:
     """Everybody on every split; each answerer is a step of its own, so that a killed run asks nobody twice."""
+    from limbeck import teaching
     from limbeck.evaluate.summary import summarise
     from limbeck.sweeping import load_swept
 
     found: dict[str, dict[str, Any]] = {}
     seen: list[Example] = []
     makers: dict[str, Any] = {}
-    if recipe.teacher.model != "generator":
-        makers["teacher"] = (recipe.teacher.model, lambda: resolve.get_expert(recipe.teacher.model, task, name="teacher"))
+    if recipe.teacher.model != "generator" and recipe.evaluate.teacher:
+        makers["teacher"] = (recipe.teacher.model, lambda: teaching.get_examined(recipe.teacher, task))
     ways, costs = {}, {}
     for arm in arms_of(recipe):
         path = run.path / "train" / arm.folder / "expert"
         ways[arm.name] = way = ways[arm.name] if arm.name in ways else _sweep(run, recipe, task, dataset, arm, path, tell)
-        makers[arm.folder] = ([hash_file(path / "model.safetensors"), way], lambda path=path, arm=arm, way=way: load_swept(str(path), task.name, arm.folder, way))
+        makers[arm.folder] = ([resolve.hash_weights(path), way], lambda path=path, arm=arm, way=way: load_swept(str(path), task.name, arm.folder, way))
         if recipe.evaluate.footprint and arm.name not in costs:
             costs[arm.name] = _footprint(run, recipe, task, dataset, arm, path, way, tell)
     for name in recipe.evaluate.baselines:
@@ -221,7 +267,7 @@ def _sweep(run: Run, recipe: Recipe, task: Any, dataset: Path, arm: Arm, path: P
     from limbeck.sweeping import sweep
 
     section = {"settings": list(settings), "split": recipe.evaluate.sweep_split, "k": recipe.evaluate.k, "limit": recipe.evaluate.limit}
-    step = run.step(f"sweep/{arm.name}", section, {"answerer": hash_file(path / "model.safetensors"), "task": [task.name, task.version]}, ("evaluate", "models", "tasks"))
+    step = run.step(f"sweep/{arm.name}", section, {"answerer": resolve.hash_weights(path), "task": [task.name, task.version]}, ("evaluate", "models", "tasks"))
     if not _ready(step, tell):
         examples = _examples(task, recipe.evaluate.sweep_split, dataset, recipe.evaluate.limit)
         step.write_json("sweep.json", sweep(task, str(path), settings, examples, recipe.evaluate.k, lambda done, of: tell("evaluate", {"answerer": arm.name, "split": "sweep", "done": done, "of": of})))
@@ -242,7 +288,7 @@ def _footprint(run: Run, recipe: Recipe, task: Any, dataset: Path, arm: Arm, pat
     from limbeck.sweeping import footprint
 
     section = {"requests": recipe.evaluate.footprint, "k": recipe.evaluate.k, "way": way}
-    step = run.step(f"footprint/{arm.name}", section, {"answerer": hash_file(path / "model.safetensors")}, ("models",))
+    step = run.step(f"footprint/{arm.name}", section, {"answerer": resolve.hash_weights(path)}, ("models",))
     if not _ready(step, tell):
         examples = _examples(task, recipe.evaluate.splits[0], dataset, recipe.evaluate.footprint)
         step.write_json("footprint.json", footprint(path, task.name, way, examples, recipe.evaluate.k))

@@ -6,12 +6,14 @@ import difflib
 import inspect
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from importlib import import_module, metadata, resources
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from limbeck.answerer import Posed
 from limbeck.errors import LimbeckError
 from limbeck.records import Candidate, Example, Prompt, content_id
 from limbeck.run import hash_file
@@ -149,11 +151,16 @@ def get_expert(model: str, task: Task, name: str | None = None) -> Any:
 
     folder = expert_folder(model)
     if facts := read_facts(folder):
-        return get_decoder_expert(folder, facts, name or model)
+        return posed(get_decoder_expert(folder, facts, name or model), task)
     known = str(read_config(folder).get("codec", "")) if (folder / "config.json").exists() else ""
     expert = load_expert(folder, get_codec(task.name, "typed" if known.endswith("/typed") else "plain"), name=name or model, adjust=get_adjust(task), check=lambda prompt, text: task.verify(prompt, Candidate(text=text)), family=getattr(task, "family", None))
     expert.utility = getattr(task, "utility", expert.utility)
     return expert
+
+
+def posed(answerer: Any, task: Task) -> Any:
+    """Somebody who reads text, asked as a task poses its requests where it has a way of its own to."""
+    return Posed(answerer, get_pose(task), getattr(task, "tidy", str)) if hasattr(task, "pose") else answerer
 
 
 def get_decoder_expert(folder: Path, facts: dict[str, Any], name: str) -> Any:
@@ -181,7 +188,7 @@ def get_baseline(name: str, task: Task, examples: Sequence[Example]) -> Any:
 def get_answerer(model: str, task: Task, **asking: Any) -> Any:
     """Any MODEL; `asking` is what an endpoint takes. A baseline asked for by itself learns from the task's training split, or from 20,000 generated examples."""
     if is_language_model(model):
-        return get_language_model(model, **asking)
+        return posed(get_language_model(model, **asking), task)
     if model.startswith("baseline:"):
         learnt = task.examples("train") if "train" in task.splits() else list(task.generate(1, 20_000))
         return get_baseline(model.removeprefix("baseline:"), task, learnt)
@@ -213,6 +220,26 @@ def get_endpoint(model: str, base_url: str = "", sampling: dict[str, Any] | None
     return Endpoint(model, address, api_key=os.environ.get("OPENAI_API_KEY", ""), sampling=Sampling(**(sampling or {})), cache=cache, **rest)
 
 
+def get_pose(task: Task) -> Callable[[Prompt], Prompt]:
+    """How a request is put to whoever reads text: as the task poses it to language models, or as it stands."""
+    if hasattr(task, "pose"):
+        return task.pose  # type: ignore[attr-defined]
+    if hasattr(task, "prompt_for"):
+        return lambda prompt: replace(task.prompt_for(prompt.text), id=prompt.id)  # type: ignore[attr-defined]
+    return lambda prompt: prompt
+
+
+def weights_of(model: str) -> str:
+    """The folder or hub id behind hf:ID-or-folder, builtin:smollm2-135m, a run or an expert; as it is where it has no such prefix."""
+    if model == "builtin:smollm2-135m":
+        if not (smollm2_folder() / "config.json").exists():
+            raise LimbeckError("its weights are not here yet", model, "run `limbeck data get smollm2-135m` (93 MB)")
+        return str(smollm2_folder())
+    if model.startswith("hf:"):
+        return model.removeprefix("hf:")
+    return str(expert_folder(model)) if model.startswith("builtin:") or (Path(model) / "expert").exists() else model
+
+
 def get_price(model: str) -> tuple[float, float] | None:
     """USD per million tokens, in and out, as the catalogue has it; None where it is unknown: never guessed."""
     from limbeck.catalog.facts import load_claims
@@ -229,10 +256,7 @@ def get_local(model: str, sampling: dict[str, Any] | None = None) -> Any:
     from limbeck.teachers.endpoint import Sampling
     from limbeck.teachers.local import LocalModel
 
-    source = str(smollm2_folder()) if model.startswith("builtin:") else model.removeprefix("hf:")
-    if model.startswith("builtin:") and not (smollm2_folder() / "config.json").exists():
-        raise LimbeckError("its weights are not here yet", model, "run `limbeck data get smollm2-135m` (93 MB)")
-    return LocalModel(source, name=model, sampling=Sampling(**(sampling or {})))
+    return LocalModel(weights_of(model), name=model, sampling=Sampling(**(sampling or {})))
 
 
 def smollm2_folder() -> Path:

@@ -15,6 +15,8 @@ Progress = Callable[[int, int], None]
 
 def set_sampling(expert: Any, setting: dict[str, Any]) -> Any:
     """An expert that answers in one way: `beams`, `temperature`, `steps` and whatever else its kind knows; what is not said stays as it was made."""
+    if not setting:
+        return expert
     rest = dict(setting)
     expert.beams = int(rest.pop("beams", expert.beams))
     expert.sampling = {**expert.sampling, **rest}
@@ -50,12 +52,13 @@ def sweep(task: Any, path: str, settings: Sequence[dict[str, Any]], examples: Se
 def footprint(path: Path, task_name: str, setting: dict[str, Any], examples: Sequence[Example], k: int) -> dict[str, Any]:
     """Waiting time and memory of one expert, with one thread and with as many as there are cores."""
     from limbeck.evaluate.footprint import measure_footprint
+    from limbeck.models.decoder import read_facts
     from limbeck.models.expert import read_config
 
     load = partial(load_swept, str(path), task_name, "timed", setting)
     prompts = [e.prompt for e in examples]
     cores = resolve.count_cores()
     return {
-        "file_bytes": (path / "model.safetensors").stat().st_size, "parameters": read_config(path)["parameters"],
+        "file_bytes": sum(f.stat().st_size for f in path.glob("*.safetensors")), "parameters": (read_facts(path) or read_config(path))["parameters"],
         "runs": [measure_footprint(load, prompts, k, threads) for threads in dict.fromkeys((1, cores))],
     }  # fmt: skip

@@ -11,6 +11,7 @@ import io
 import json
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from safetensors.numpy import save as save_tensors
 from limbeck.distill.overlap import Overlap, normalise
 from limbeck.errors import LimbeckError
 from limbeck.recipe.schema import DistillSection
-from limbeck.records import Candidate, Example, Prompt
+from limbeck.records import Candidate, Example, Origin, Prompt
 from limbeck.run import Step, hash_file
 from limbeck.task import Codec, Task
 
@@ -28,9 +29,13 @@ Progress = Callable[[dict[str, Any]], None]
 
 
 def distill(
-    task: Task, teacher: Any, codec: Codec, section: DistillSection, step: Step, forbidden: Iterable[str], progress: Progress | None = None
-) -> Path:
-    """The dataset's folder. `teacher` is an Answerer, or None for the task's own gold; `forbidden` are all test texts."""
+    task: Task, teacher: Any, codec: Codec, section: DistillSection, step: Step, forbidden: Iterable[str], progress: Progress | None = None,
+    opt_out: Any = None, origins: Sequence[Origin] = (),
+) -> Path:  # fmt: skip
+    """The dataset's folder. `teacher` is an Answerer, or None for the task's own gold; `forbidden` are all test texts.
+
+    `opt_out` knows who objects to what (`objection(id, texts, source)`), `origins` are all that had a hand in every record.
+    """
     overlap = Overlap(forbidden, section.ngram)
     dev = _apart(task, codec, step, "dev", section.dev, overlap, set())
     held_out = _apart(task, codec, step, "examination", section.held_out, overlap, {_key(e) for e in dev})
@@ -42,7 +47,7 @@ def distill(
     for shard in _shards(task, teacher, codec, section, step, progress):
         for record in shard:
             asked += 1
-            reason = _refusal(record, overlap, seen)
+            reason = _refusal(record, overlap, seen) or (opt_out.objection(record["id"], (record["text"], record["answer"]), "") if opt_out else "")
             if reason:
                 refused.append({"id": record["id"], "reason": reason, "text": record["text"], "answer": record.get("answer") or ""})
                 continue
@@ -57,8 +62,9 @@ def distill(
     _write(step, kept, soft, refused, section, teacher is not None)
     for name, examples in (("dev", dev), ("held_out", held_out)):
         lines = [{"id": e.id, "text": e.prompt.text, "context": dict(e.prompt.context), "answer": e.gold[0], "meta": dict(e.meta)} for e in examples]
-        step.write_bytes(f"{name}.jsonl.gz", _gzip("".join(json.dumps(r, ensure_ascii=False) + "\n" for r in lines)))
-    facts = {"asked": asked, "kept": len(kept), "refused": reasons, "dev": len(dev), "held_out": len(held_out), "sha256": hash_file(step.path / "data.jsonl.gz")}
+        step.write_bytes(f"{name}.jsonl.gz", gzip_text("".join(json.dumps(r, ensure_ascii=False) + "\n" for r in lines)))
+    step.write_json("origins.json", [asdict(origin) for origin in origins])
+    facts = {"task": task.name, "asked": asked, "kept": len(kept), "refused": reasons, "dev": len(dev), "held_out": len(held_out), "sha256": hash_file(step.path / "data.jsonl.gz")}
     step.write_json("keep.json", facts)
     step.write_text("README.md", _card(task, teacher, facts))
     return step.path
@@ -105,7 +111,7 @@ def _shards(task: Task, teacher: Any, codec: Codec, section: DistillSection, ste
         else:
             pairs = next(answers)
             records = _records(task, codec, todo.popleft(), pairs)
-            step.write_bytes(f"asked/{path.name}", _gzip("".join(json.dumps(r) + "\n" for r in records)))
+            step.write_bytes(f"asked/{path.name}", gzip_text("".join(json.dumps(r) + "\n" for r in records)))
         if progress:
             progress({"done": min((number + 1) * section.shard, section.prompts), "of": section.prompts})
         yield records
@@ -156,7 +162,7 @@ def _refusal(record: dict[str, Any], overlap: Overlap, seen: set[str]) -> str:
     return "overlap_with_test" if overlap.hits(record["text"]) else ""
 
 
-def _gzip(text: str) -> bytes:
+def gzip_text(text: str) -> bytes:
     """The same bytes on every machine and day: no time stamp, no name."""
     buffer = io.BytesIO()
     with gzip.GzipFile(filename="", mode="wb", fileobj=buffer, mtime=0, compresslevel=4) as file:
@@ -167,8 +173,8 @@ def _gzip(text: str) -> bytes:
 def _write(
     step: Step, kept: list[dict[str, Any]], soft: list[dict[str, Any]], refused: list[dict[str, str]], section: DistillSection, has_teacher: bool
 ) -> None:
-    step.write_bytes("data.jsonl.gz", _gzip("".join(json.dumps(r, ensure_ascii=False) + "\n" for r in kept)))
-    step.write_bytes("refused.jsonl.gz", _gzip("".join(json.dumps(r, ensure_ascii=False) + "\n" for r in refused)))
+    step.write_bytes("data.jsonl.gz", gzip_text("".join(json.dumps(r, ensure_ascii=False) + "\n" for r in kept)))
+    step.write_bytes("refused.jsonl.gz", gzip_text("".join(json.dumps(r, ensure_ascii=False) + "\n" for r in refused)))
     if has_teacher:
         total = sum(len(r["symbols"]) for r in kept)
         ids, logps = np.zeros((total, section.soft_top), np.int16), np.full((total, section.soft_top), -np.inf, np.float16)

@@ -31,7 +31,7 @@ class LocalModel:
         _refuse_pickles(source)
         try:
             self._tokenizer: Any = AutoTokenizer.from_pretrained(source, padding_side="left")
-            self._model: Any = AutoModelForCausalLM.from_pretrained(source, dtype=torch.bfloat16, use_safetensors=True).eval()
+            self._model: Any = AutoModelForCausalLM.from_pretrained(source, dtype=torch.bfloat16, use_safetensors=True).eval().to("cuda" if torch.cuda.is_available() else "cpu")
         except (OSError, ValueError) as problem:
             raise LimbeckError(f"this model cannot be loaded: {str(problem).splitlines()[0]}", f"hf:{source}", "name a folder in Hugging Face form with safetensors weights, or a hub id that can be reached") from problem
         if self._tokenizer.pad_token_id is None:
@@ -83,7 +83,7 @@ class LocalModel:
         fixed = prompts[0].context.get("sampling") or {}  # a task that prescribes how it is asked
         chosen = replace(self.sampling, **{n: v for n, v in fixed.items() if n in ("temperature", "max_tokens", "top_p")})
         room = max(1, self._longest - chosen.max_tokens)
-        batch = self._tokenizer(texts, return_tensors="pt", padding=True, add_special_tokens=chosen.style == "raw", truncation=True, max_length=room)
+        batch = self._tokenizer(texts, return_tensors="pt", padding=True, add_special_tokens=chosen.style == "raw", truncation=True, max_length=room).to(self._model.device)
         warm: dict[str, Any] = {"do_sample": True, "temperature": chosen.temperature, "top_p": chosen.top_p or 1.0} if chosen.temperature else {"do_sample": False}
         torch.manual_seed(chosen.seed or 0)
         with torch.inference_mode():
@@ -113,9 +113,9 @@ class LocalModel:
         logps, logp_LV = [], torch.empty(0)
         for number, tail in enumerate(tails):
             if not (one and number):
-                ids = torch.tensor([(head + tail)[-self._longest :]])
+                ids = torch.tensor([(head + tail)[-self._longest :]], device=self._model.device)
                 with torch.inference_mode():
-                    logp_LV = self._model(ids).logits[0, -len(tail) - 1 : -1].float().log_softmax(-1)
+                    logp_LV = self._model(ids).logits[0, -len(tail) - 1 : -1].float().log_softmax(-1).cpu()
             total = float(logp_LV.gather(1, torch.tensor(tail)[:, None]).sum())
             logps.append(total if math.isfinite(total) else -1e9)
         return likelihood.rank(prompt, logps, k)
@@ -152,7 +152,7 @@ class LocalModel:
 
         if last <= 0:
             return 0.0, True
-        kept = torch.tensor([ids[-(self._longest + 1) :]])
+        kept = torch.tensor([ids[-(self._longest + 1) :]], device=self._model.device)
         with torch.inference_mode():
             logp_LV = self._model(kept[:, :-1]).logits[0, -last:].float().log_softmax(-1)
         said = kept[0, -last:]

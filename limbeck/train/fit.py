@@ -122,7 +122,7 @@ def _decoder_course(dataset: Path, student: StudentSection, section: TrainSectio
     network = DecoderLearner(build_decoder(student, source, len(tokenizer), tokenizer.eos_token_id), section)
     looks = range(0, len(dev), section.batch)
     batches = [range(at, min(at + section.batch, len(dev))) for at in looks]
-    facts = {"task": read_task(dataset), "length": student.length, "longest_answer": data.longest_answer, "base": student.source or "random", "packing": {"rows": len(data), "fill": round(data.fill, 4), "labels": data.labels, "too_long": int(data.refused)}}
+    facts = {"task": read_task(dataset), "length": student.length, "longest_answer": data.longest_answer, "packing": {"rows": len(data), "fill": round(data.fill, 4), "labels": data.labels, "too_long": int(data.refused)}}
     return Course(
         network=network, batch=PackedBatches(data, section.batch, seed, open_targets(targets, data, len(tokenizer)) if targets else None),
         dev=lambda: ((batch, float((batch.label_BL >= 0).sum())) for batch in (make_packed_batch(dev, rows) for rows in batches)),

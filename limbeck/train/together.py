@@ -30,12 +30,13 @@ class Job:
     student: StudentSection
     section: TrainSection
     step: Step
+    targets: Path | None = None
 
 
 Report = Callable[[str, dict[str, Any]], None]
 
 
-def train_together(jobs: Sequence[Job], codec: Codec, workers: int, threads: int, report: Report) -> None:
+def train_together(jobs: Sequence[Job], codec: Codec | None, workers: int, threads: int, report: Report) -> None:
     """Train all of them, `workers` at a time with `threads` each. The first failure stops the others and is raised."""
     context = get_context("spawn")
     waiting, running = list(jobs), {}
@@ -70,7 +71,7 @@ def _listen(pipe: Any, running: dict[Any, Any], report: Report) -> None:
     report(name, content)
 
 
-def _work(job: Job, codec: Codec, threads: int, pipe: Any) -> None:
+def _work(job: Job, codec: Codec | None, threads: int, pipe: Any) -> None:
     """In the new process: train, finish the step, tell what happens through the pipe."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent is interrupted too, and ends this process
     threading.Thread(target=_leave_with_parent, daemon=True).start()
@@ -80,7 +81,8 @@ def _work(job: Job, codec: Codec, threads: int, pipe: Any) -> None:
 
     torch.set_num_threads(threads)
     try:
-        train(job.dataset, job.student, job.section, codec, job.step, lambda record: pipe.send(("progress", job.name, record)))
+        own = codec if job.student.kind != "decoder" else None
+        train(job.dataset, job.student, job.section, own, job.step, lambda record: pipe.send(("progress", job.name, record)), job.targets)
         job.step.finish()
     except LimbeckError as problem:
         pipe.send(("error", job.name, problem))

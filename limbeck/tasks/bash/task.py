@@ -95,6 +95,10 @@ class BashTask(TextTask):
             "valid": float(is_valid(command)),
         }  # fmt: skip
 
+    def tidy(self, text: str) -> str:
+        """The code in what a language model said."""
+        return unwrap(text)
+
     def verify(self, prompt: Prompt, candidate: Candidate) -> Check:
         """Bash through and through, and one line. Its outcome is the template with its values: equal commands, however spelt."""
         command = unwrap(candidate.text)

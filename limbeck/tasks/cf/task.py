@@ -9,7 +9,7 @@ from importlib import resources
 
 from limbeck.errors import LimbeckError
 from limbeck.records import Answer, Candidate, Check, Example, Prompt, Verdict
-from limbeck.tasks.cf import official
+from limbeck.tasks.cf import official, posing
 from limbeck.tasks.cf.executor import cells_of, run_rule
 from limbeck.tasks.cf.generator import generate_one
 from limbeck.tasks.cf.language import SCALES, Rule, RuleError, columns_of, parse, print_rule
@@ -48,6 +48,14 @@ class CFTask:
     def generate(self, seed: int, count: int, start: int = 0) -> Iterator[Example]:
         """Fresh examples with gold, each a pure function of (seed, index); `start` is the first one's index."""
         return (generate_one(seed, index) for index in range(start, start + count))
+
+    def pose(self, prompt: Prompt) -> Prompt:
+        """A request as language models are asked it."""
+        return posing.pose(prompt)
+
+    def tidy(self, text: str) -> str:
+        """The rule in what a language model said."""
+        return posing.tidy(text)
 
     def verify(self, prompt: Prompt, candidate: Candidate) -> Check:
         """Parses, runs, and marks some but not all rows; scales may mark all that hold numbers."""

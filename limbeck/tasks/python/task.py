@@ -88,6 +88,10 @@ class PythonTask(TextTask):
         same = tree is not None and any(metrics.syntax_tree(gold) == tree for gold in example.gold)
         return {"line_bleu": metrics.line_bleu(example.gold, code), "exact": float(metrics.is_exact(example.gold, code)), "same_tree": float(same), "valid": float(tree is not None)}
 
+    def tidy(self, text: str) -> str:
+        """The code in what a language model said."""
+        return unwrap(text)
+
     def verify(self, prompt: Prompt, candidate: Candidate) -> Check:
         """Python 3 that parses; its outcome is its syntax tree."""
         code = unwrap(candidate.text)

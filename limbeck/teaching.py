@@ -1,0 +1,178 @@
+"""What the distill step is handed by the roof: the teacher of a recipe, the origins of its records, gates, and what may not be kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from limbeck import resolve
+from limbeck.catalog import terms
+from limbeck.data.opt_out import OptOut
+from limbeck.distill.asking import Desk, distill_texts
+from limbeck.distill.mixing import load_set
+from limbeck.errors import LimbeckError
+from limbeck.recipe.schema import KeepSection, Recipe, StudentSection, TeacherSection, TrainSection
+from limbeck.records import Origin
+from limbeck.run import Step
+
+Tell = Callable[[str, dict[str, Any]], None]
+
+
+def reads_text(recipe: Recipe, kinds: Sequence[str]) -> bool:
+    """Whether a recipe's data are texts: its teacher writes them, or a student of it reads them."""
+    return "decoder" in kinds or resolve.is_language_model(recipe.teacher.model)
+
+
+def check_recipe(recipe: Recipe, kinds: Sequence[str]) -> None:
+    """Raises LimbeckError for what cannot work, before anything is asked."""
+    teacher, text = recipe.teacher, reads_text(recipe, kinds)
+    if not text and recipe.keep.model_copy(update={"opt_out": ()}) != KeepSection():  # type: ignore[call-arg]
+        raise LimbeckError("experts and generators that teach native students are not filtered by [keep]", "[keep]", "leave it out (but opt_out), name a language model as teacher, or train a decoder")
+    if not text and recipe.mix:
+        raise LimbeckError("sets of text cannot be mixed in here", "[[mix]]", "train a decoder, or name a language model as teacher")
+    for name, budget in (("budget_usd", teacher.budget_usd), ("budget_tokens", teacher.budget_tokens)):
+        if budget is not None and budget <= 0:
+            raise LimbeckError(f"a budget of {budget:g} buys nothing", f"teacher.{name}", "give a sum above zero, or leave it out")
+    has_weights = teacher.model.startswith("hf:") or teacher.model == "builtin:smollm2-135m"
+    if recipe.distill.soft != "off" and not has_weights:
+        raise LimbeckError("soft targets need a teacher whose weights are here", f"distill.soft = {recipe.distill.soft!r}, teacher.model = {teacher.model!r}", "name hf:ID-or-folder or builtin:smollm2-135m, or set distill.soft = 'off'")
+    if recipe.distill.soft == "sampled" and recipe.train.divergence != "forward_kl":
+        raise LimbeckError(f"{recipe.train.divergence} cannot be computed from draws", "train.divergence", "use forward_kl, or distill.soft = 'top'")
+    if recipe.distill.soft != "off" and "decoder" not in kinds:
+        raise LimbeckError("stored distributions over tokens teach decoders only", "distill.soft", "set student.kind = 'decoder'")
+
+
+def distill_run(recipe: Recipe, task: Any, codec: Any, step: Step, forbidden: Sequence[str], tell: Tell) -> None:
+    """The dataset of a recipe whose data are texts."""
+    teacher = get_teacher(recipe.teacher, task)
+    origins = origins_of(recipe, task)
+    mixed = tuple(load_set(mix.source, mix.weight, mix.terms) for mix in recipe.mix)
+    desk = Desk(
+        task=task, teacher=teacher, pose=resolve.get_pose(task), origins=origins, by=tuple(range(len(origins))), codec=codec, contamination=_contamination(recipe, task, forbidden),
+        opt_out=opt_out(recipe), mixed=mixed, terms=terms.paragraph([*origins, *(o for m in mixed for o in m.origins)]),
+        accounts=getattr(teacher, "accounts", dict),
+    )  # fmt: skip
+    distill_texts(desk, recipe.teacher, recipe.distill, recipe.keep, step, lambda record: tell("distill", record))
+
+
+def get_teacher(section: TeacherSection, task: Any) -> Any:
+    """Who answers: None for the task's own gold."""
+    if section.model == "generator":
+        return None
+    return resolve.get_teacher(section, task) if resolve.is_language_model(section.model) else resolve.get_expert(section.model, task, name=section.model)
+
+
+def origins_of(recipe: Recipe, task: Any) -> tuple[Origin, ...]:
+    """Who has a hand in every record of a recipe: who answers, whom that one learnt from, and who wrote the requests."""
+    model = recipe.teacher.model
+    if model == "generator":
+        found = [terms.origin("generator", "own" if not hasattr(task, "licence") else f"people:{task.name}", getattr(task, "licence", "own"))]
+    else:
+        found = [terms.origin("generator", model, recipe.teacher.terms, revision=recipe.teacher.revision, host=_host(recipe.teacher))]
+        if not resolve.is_language_model(model):
+            found += inherited(resolve.expert_folder(model))
+    if getattr(task, "licence", ""):
+        found.append(terms.origin("prompt", f"people:{task.name}", task.licence))
+    if recipe.distill.soft != "off":
+        found.append(terms.origin("logits", model, recipe.teacher.terms))
+    return tuple(dict.fromkeys(found))
+
+
+def inherited(folder: Path) -> list[Origin]:
+    """Whom an expert learnt from, as it says itself."""
+    path = folder / "terms.json"
+    return terms.Binding.load(path).origins() if path.exists() else []
+
+
+def _host(section: TeacherSection) -> str:
+    from urllib.parse import urlsplit
+
+    return urlsplit(section.base_url).hostname or "" if section.model.startswith("openai:") else ""
+
+
+def _contamination(recipe: Recipe, task: Any, forbidden: Sequence[str]) -> Any:
+    from limbeck.decontaminating import known_texts
+    from limbeck.distill.contamination import Contamination
+
+    if recipe.keep.contamination == "off":
+        return None
+    own = [(f"{task.name}", str(at), text) for at, text in enumerate(forbidden)]
+    return Contamination([*own, *(known_texts() if recipe.keep.contamination == "known" else ())], recipe.distill.ngram)
+
+
+def opt_out(recipe: Recipe) -> Any:
+    """People's objections that a recipe names; None where it names none."""
+    return OptOut.load(recipe.keep.opt_out) if recipe.keep.opt_out else None
+
+
+def identify(section: TeacherSection) -> Any:
+    """What must be equal for two teachers to give the same answers: weights where they are here, else how a server is asked."""
+    if section.model == "generator":
+        return "generator"
+    if section.model.startswith("openai:"):
+        return section.model_dump(exclude={"concurrency", "timeout_s", "deadline_s", "retries", "budget_usd", "budget_tokens", "when_spent", "failed_most", "price_in_usd", "price_out_usd", "key_env", "batch_file", "self_test"})
+    if not resolve.is_language_model(section.model):
+        return resolve.hash_weights(resolve.expert_folder(section.model))
+    folder = Path(resolve.weights_of(section.model))
+    return [resolve.hash_weights(folder) if folder.is_dir() else section.model, section.temperature, section.top_p, section.max_tokens, section.system, section.samples, section.seed]
+
+
+def hash_sets(recipe: Recipe) -> list[Any]:
+    """The sets that are mixed in, by content."""
+    return [[mix.weight, load_set(mix.source, mix.weight, mix.terms).sha256] for mix in recipe.mix]
+
+
+def gate_train(dataset: Path, recipe: Recipe, students: Sequence[StudentSection]) -> terms.Binding:
+    """What binds a dataset and the weights its students start from. Raises LimbeckError where training on them is not allowed."""
+    binding = terms.read_binding(dataset)
+    for source in dict.fromkeys(s.source for s in students if s.source):
+        binding = binding.join_origin(f"weights {source}", terms.origin("base", source))
+    for student in students:
+        terms.gate(binding, "train", terms.Student(family=family_of(student), name=recipe.terms.name or recipe.recipe.name), recipe.terms.accept)
+    return binding
+
+
+def family_of(student: StudentSection) -> str:
+    """Whose model a student is, as licences mean it: the family of the weights it starts from, or its own."""
+    return terms.family_of(student.source) if student.source else "own"
+
+
+def write_terms(expert: Path, binding: terms.Binding, recipe: Recipe) -> None:
+    """terms.json and NOTICE beside an expert's weights: what it owes, to be joined again when it teaches."""
+    terms.write_terms(expert, binding, recipe.terms.accept)
+
+
+def get_examined(section: TeacherSection, task: Any) -> Any:
+    """The teacher as it is examined: greedy where it is a language model, through the same ledger and within the same budget."""
+    if not resolve.is_language_model(section.model):
+        return resolve.get_expert(section.model, task, name="teacher")
+    answerer = resolve.get_teacher(section.model_copy(update={"temperature": 0.0, "samples": 1}), task)
+    answerer.name = "teacher"
+    return answerer
+
+
+def settle_student(recipe: Recipe, student: StudentSection) -> StudentSection:
+    """A decoder whose weights and tokenizer are named by folder or hub id, as the training room takes them."""
+    if student.kind != "decoder":
+        return student
+    tokenizer = student.source or student.tokenizer or (recipe.teacher.model if resolve.is_language_model(recipe.teacher.model) and not recipe.teacher.model.startswith("openai:") else "")
+    if not tokenizer:
+        raise LimbeckError("a decoder with random weights needs a tokenizer", "student.tokenizer", "name whose it takes: hf:ID-or-folder or builtin:smollm2-135m")
+    return student.model_copy(update={"source": resolve.weights_of(student.source) if student.source else "", "tokenizer": resolve.weights_of(tokenizer)})
+
+
+def packing_of(recipe: Recipe, student: StudentSection, train: TrainSection) -> dict[str, Any]:
+    """What decides which tokens stand where."""
+    return {"tokenizer": train.start or settle_student(recipe, student).tokenizer, "length": student.length, "whole": train.whole}
+
+
+def capture_run(recipe: Recipe, student: StudentSection, train: TrainSection, dataset: Path, step: Step, tell: Tell) -> None:
+    """The teacher's distributions over a dataset as its students will see it."""
+    from limbeck.distill.capture import capture_targets
+    from limbeck.models.decoder import load_tokenizer
+    from limbeck.train.packing import pack_dataset
+
+    tokenizer = load_tokenizer(resolve.weights_of(packing_of(recipe, student, train)["tokenizer"]))
+    packed = pack_dataset(dataset, "data", tokenizer, student.length, train.whole)
+    capture_targets(resolve.weights_of(recipe.teacher.model), packed, len(tokenizer), recipe.distill, step, lambda record: tell("targets", record))
