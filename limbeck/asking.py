@@ -39,9 +39,12 @@ def task_of(model: str, asked: str | None) -> str:
     """The task a MODEL is asked for: the one an expert was made for, or the one that --task names; "" where neither says."""
     if resolve.is_language_model(model) or model.startswith(("baseline:", "panel:")):
         return asked or ""
+    from limbeck.models.decoder import read_facts
     from limbeck.models.expert import read_config
 
-    own = str(read_config(resolve.expert_folder(model)).get("codec", "")).split("/")[0]
+    folder = resolve.expert_folder(model)
+    facts = read_facts(folder)
+    own = str(facts["task"] if facts else read_config(folder).get("codec", "")).split("/")[0]
     if asked and asked != own:
         raise LimbeckError(f"this expert was made for task {own!r}, not {asked!r}", "--task", "leave --task out, or name another model")
     return own

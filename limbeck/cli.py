@@ -196,6 +196,11 @@ def ask(
     unused = next((name for name, value in (("--table", table), ("--sheet", sheet), ("--today", today), ("--column", column), ("--write", write)) if value is not None), None)
     if unused:
         raise LimbeckError("this option is for rules over a table", unused, "leave it out, or ask an expert for task cf")
+    if kind not in ("bash", "python") and not (prefix or suffix or edit or trace) and not model.startswith(("baseline:", "panel:")):
+        from limbeck.asking_text import ask_text
+
+        ask_text(model, text, kind, k=k, plain=plain, as_json=as_json, base_url=base_url)
+        return
     from limbeck.asking_code import Wish, ask_code
 
     ask_code(model, text, kind, k=k, plain=plain, as_json=as_json, base_url=base_url, wish=Wish(prefix=prefix, suffix=suffix, snippet=edit, strength=strength), trace=trace)

@@ -5,7 +5,9 @@
     prompt = "What is the capital of {country}? Answer with its name alone."
     answer = "capital"                         # the field with the gold answer (a string, or a list of accepted ones)
     scorer = "normalised"                      # exact, normalised, includes, number, choice, regex, json
-    # optional: id, cluster, family (fields), choices (a field with a list, or a list of fields), system (a text), split = "test"
+    train = "requests.jsonl"                   # requests to distil from, in the same form; their answers may be left out
+    licence = "CC-BY-4.0"                      # of those requests, as `limbeck terms --list` names it
+    # optional: train, licence, id, cluster, family (fields), choices (a field with a list, or a list of fields), system (a text), split = "test"
 
 The version is a hash of the settings, of the data and of our scorers: change a word and results no longer mix.
 """
@@ -31,8 +33,8 @@ from limbeck.tasks.text_task import TextTask
 
 SCORER_VERSION = 2
 LARGEST_FIELD = 10_000_000  # characters
-KEYS = {"name", "data", "prompt", "answer", "scorer", "id", "cluster", "family", "choices", "system", "split"}
-TEXTS = ("name", "data", "prompt", "answer", "scorer", "id", "cluster", "family", "system", "split")  # keys whose values are texts
+KEYS = {"train", "licence", "name", "data", "prompt", "answer", "scorer", "id", "cluster", "family", "choices", "system", "split"}
+TEXTS = ("train", "licence", "name", "data", "prompt", "answer", "scorer", "id", "cluster", "family", "system", "split")  # keys whose values are texts
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 FEWEST_LETTERS = 10  # how far letters go where a row does not say how many choices it has
 
@@ -99,35 +101,45 @@ class OwnTask(TextTask):
         self._settings = _read_settings(path)
         self.name = self._settings["name"]
         self._scorer = SCORERS[self._settings["scorer"]]
-        self.known_splits = (self._settings.get("split", "test"),)
-        self._data = path.parent / self._settings["data"]
+        self.licence = self._settings.get("licence", "unstated") if "train" in self._settings else ""
+        first = self._settings.get("split", "test")
+        files = {first: "data"} | ({"train": "train"} if "train" in self._settings else {})
+        if len(files) == 1 and "train" in self._settings:
+            raise LimbeckError("the examined split is called 'train' too", str(path), "give `split` another name")
+        self.known_splits = tuple(files)
+        self._files = {split: path.parent / self._settings[key] for split, key in files.items()}
+        contents = {split: self._read(file, files[split]) for split, file in self._files.items()}
+        settings = {key: value for key, value in self._settings.items() if key not in ("train", "licence")}
+        self.version = content_id([SCORER_VERSION, settings, hashlib.sha256(contents[first]).hexdigest()], 12)  # of what is examined: other requests to learn from leave it be
+        self._rows = {split: _read_rows(self._files[split], content) for split, content in contents.items()}
+
+    def _read(self, file: Path, key: str) -> bytes:
         try:
-            content = self._data.read_bytes()
+            return file.read_bytes()
         except OSError as problem:
-            raise LimbeckError(f"the data cannot be read: {problem.strerror}", str(self._data), f"`data` in {path.name} is taken from its folder") from problem
-        self.version = content_id([SCORER_VERSION, self._settings, hashlib.sha256(content).hexdigest()], 12)
-        self._rows = _read_rows(self._data, content)
+            raise LimbeckError(f"the data cannot be read: {problem.strerror}", str(file), f"`{key}` in {self.path.name} is taken from its folder") from problem
 
     def _load(self, split: str) -> list[Example]:
-        found = [self._example(number, row) for number, row in enumerate(self._rows)]
+        found = [self._example(number, row, split) for number, row in enumerate(self._rows[split])]
         double = [name for name, count in Counter(e.id for e in found).items() if count > 1]
         if double:
-            raise LimbeckError(f"{len(double)} ids come twice, the first {double[0]!r}", str(self._data), "give every row an id of its own, or leave `id` out")
+            raise LimbeckError(f"{len(double)} ids come twice, the first {double[0]!r}", str(self._files[split]), "give every row an id of its own, or leave `id` out")
         return found
 
-    def _example(self, number: int, row: dict[str, Any]) -> Example:
-        where, settings = f"{self._data}, row {number + 1}", self._settings
+    def _example(self, number: int, row: dict[str, Any], split: str) -> Example:
+        where, settings = f"{self._files[split]}, row {number + 1}", self._settings
         listed = settings.get("choices", [])
-        for field in [*(settings[key] for key in ("answer", "id", "cluster", "family") if key in settings), *([listed] if isinstance(listed, str) else listed)]:
+        bare = split == "train" and not row.get(settings["answer"])  # a request that only a teacher answers
+        for field in [*(settings[key] for key in ("answer", "id", "cluster", "family") if key in settings and not (bare and key == "answer")), *([listed] if isinstance(listed, str) else listed)]:
             if field not in row:
                 raise LimbeckError(f"there is no field {field!r}", where, f"it has: {', '.join(map(str, row))}")
         text = _fill(settings["prompt"], row, where, self.path)
-        gold = row[settings["answer"]]
-        accepted = tuple(_as_text(g) for g in gold) if isinstance(gold, list) and settings["scorer"] != "json" else (_as_text(gold),)
-        fault = next((f"the gold answer {g[:80]!r} {said}" for g in accepted if (said := _gold_fault(settings["scorer"], g))), "" if accepted else "there is no gold answer")
+        gold: Any = [] if bare else row[settings["answer"]]
+        accepted = tuple(_as_text(g) for g in gold) if bare or (isinstance(gold, list) and settings["scorer"] != "json") else (_as_text(gold),)
+        fault = next((f"the gold answer {g[:80]!r} {said}" for g in accepted if (said := _gold_fault(settings["scorer"], g))), "" if accepted or bare else "there is no gold answer")
         if fault:
             raise LimbeckError(fault, where, f"scorer {settings['scorer']!r} needs one it can use: mend the row, or name another scorer")
-        name = str(row[settings["id"]]) if "id" in settings else f"{number + 1}"
+        name = str(row[settings["id"]]) if "id" in settings else f"{number + 1}" if split != "train" else f"train-{number + 1}"
         context: dict[str, Any] = {}
         if settings.get("system"):
             context["messages"] = [{"role": "system", "content": settings["system"]}, {"role": "user", "content": text}]
@@ -137,7 +149,7 @@ class OwnTask(TextTask):
                 raise LimbeckError(f"the field {listed!r} holds no list of two or more choices", where, "a JSON list in a .jsonl file, or choices = [\"field\", \"field\"] with a column each")
             context["choices"] = [str(c) for c in found]
         meta = {key: str(row[settings[key]]) for key in ("cluster", "family") if key in settings}
-        return Example(id=name, prompt=Prompt(id=name, text=text, context=context), gold=accepted, source=str(self._data.name), meta=meta)
+        return Example(id=name, prompt=Prompt(id=name, text=text, context=context), gold=accepted, source=self._files[split].name, meta=meta)
 
     def judge(self, example: Example, text: str) -> dict[str, float] | str:
         """Right if any accepted answer is met; a reason where the scorer cannot read the text."""
