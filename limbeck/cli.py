@@ -86,8 +86,10 @@ def _make(recipe: str, out: Path | None, settings: list[str] | None, quiet: bool
     from limbeck.make import make
     from limbeck.progress import Progress
 
-    with Progress(quiet) as progress:
+    with Progress(quiet or int(os.environ.get("RANK", "0")) > 0) as progress:
         results = make(loaded, folder, progress.tell, until)
+    if int(os.environ.get("RANK", "0")):  # under `accelerate launch` the first process speaks for all
+        raise typer.Exit
     return loaded, folder, results
 
 

@@ -55,6 +55,9 @@ def make(recipe: Recipe, out: Path, tell: Tell, until: str = "report") -> dict[s
     for arm in arms_of(recipe):
         if arm.student.kind != "decoder":
             check_memory(arm, codec)
+    if int(os.environ.get("RANK", "0")):
+        follow(recipe, out, codec)
+        return {}
     with open_run(out, dump_toml(recipe), recipe.recipe.seed) as run:
         dataset = _distill(run, recipe, task, codec, tell)
         if until == "distill":
@@ -159,8 +162,47 @@ def _targets(run: Run, recipe: Recipe, dataset: Path, tell: Tell) -> dict[str, P
     return found
 
 
+def follow(recipe: Recipe, out: Path, codec: Any) -> None:
+    """What every process but the first does under `accelerate launch`: wait for the data, then train along, step for step."""
+    _meet()
+    run = Run(out, "", recipe.recipe.seed)
+    jobs = [job for job in _jobs(run, recipe, run.path / "distill", _made_targets(run)) if not job.step.state[0]]
+    _meet()
+    _train_jobs(jobs, len(arms_of(recipe)), run.path / "distill", codec, lambda name, record: None)
+
+
+def _meet() -> None:
+    """All processes of a launched run wait here for each other; nothing where there is only one."""
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        from datetime import timedelta
+
+        from accelerate import PartialState
+
+        PartialState(cpu=not _has_gpu(), timeout=timedelta(days=2)).wait_for_everyone()  # the first one may be asking a teacher for hours
+
+
+def _has_gpu() -> bool:
+    import torch
+
+    return torch.cuda.is_available()
+
+
 def _train(run: Run, recipe: Recipe, dataset: Path, codec: Any, targets: dict[str, Path], tell: Tell) -> None:
     """Every arm and seed: side by side on a CPU with several cores, one after another elsewhere."""
+    write_atomically(run.path / "targets.json", json.dumps({name: str(path.relative_to(run.path)) for name, path in targets.items()}).encode())
+    jobs = [job for job in _jobs(run, recipe, dataset, targets) if not _ready(job.step, tell)]
+    _meet()
+    _meet()
+    if jobs:
+        _train_jobs(jobs, len(arms_of(recipe)), dataset, codec, lambda name, record: tell("train", {"arm": name, **record}))
+
+
+def _made_targets(run: Run) -> dict[str, Path]:
+    return {name: run.path / place for name, place in json.loads((run.path / "targets.json").read_text(encoding="utf-8")).items()}
+
+
+def _jobs(run: Run, recipe: Recipe, dataset: Path, targets: dict[str, Path]) -> list[Any]:
+    """One for each arm and seed, done or not."""
     from limbeck import teaching
     from limbeck.train.together import Job
 
@@ -170,10 +212,9 @@ def _train(run: Run, recipe: Recipe, dataset: Path, codec: Any, targets: dict[st
         inputs = {"dataset": [hash_file(dataset / f"{part}.jsonl.gz") for part in ("data", "dev")], "arm_seed": arm.seed} | ({"start": resolve.hash_weights(start)} if start else {})
         inputs |= {"targets": hash_file(targets[arm.name] / "manifest.json")} if arm.name in targets else {}
         step = run.step(f"train/{arm.folder}", {"student": arm.student.model_dump(), "train": arm.train.model_dump()}, inputs, ("models", "train"))
-        if not _ready(step, tell):
-            jobs.append(Job(arm.folder, dataset, teaching.settle_student(recipe, arm.student), arm.train.model_copy(update={"start": str(start)}) if start else arm.train, step, targets.get(arm.name)))
-    if jobs:
-        _train_jobs(jobs, len(arms_of(recipe)), dataset, codec, lambda name, record: tell("train", {"arm": name, **record}))
+        section = arm.train.model_copy(update={"start": str(start)}) if start else arm.train
+        jobs.append(Job(arm.folder, dataset, teaching.settle_student(recipe, arm.student), section, step, targets.get(arm.name)))
+    return jobs
 
 
 def _train_jobs(jobs: list[Any], arms: int, dataset: Path, codec: Any, report: Callable[[str, dict[str, Any]], None]) -> None:
@@ -193,8 +234,10 @@ def _train_jobs(jobs: list[Any], arms: int, dataset: Path, codec: Any, report: C
     else:
         for job in jobs:
             train(dataset, job.student, job.section, codec if job.student.kind != "decoder" else None, job.step, lambda record, job=job: report(job.name, record), job.targets)
-            job.step.finish()
-    for job in jobs:
+            if not int(os.environ.get("RANK", "0")):
+                job.step.finish()
+            _meet()
+    for job in jobs if not int(os.environ.get("RANK", "0")) else ():
         (job.step.path / "checkpoint.safetensors").unlink(missing_ok=True)
 
 

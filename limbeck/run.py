@@ -173,7 +173,8 @@ class Run:
 
     def __init__(self, path: Path, recipe_toml: str, seed: int) -> None:
         self.path, self.seed = path, seed
-        write_atomically(path / "recipe.toml", recipe_toml.encode())
+        if recipe_toml:  # empty for a process that only follows another one's run
+            write_atomically(path / "recipe.toml", recipe_toml.encode())
 
     def step(self, name: str, section: object, inputs: Mapping[str, Any], rooms: tuple[str, ...] = ()) -> Step:
         """The step called `name`, whose result depends on its section, its inputs, the seed and the code of `rooms`."""

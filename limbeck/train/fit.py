@@ -174,9 +174,7 @@ class _Loop:
                 now = time.perf_counter()
                 record = {"step": number + 1, "loss": loss, "lr": self.optimizer.param_groups[0]["lr"],
                           "tokens_per_s": tokens / max(1e-9, now - mark), "seconds": now - began, **parts}  # fmt: skip
-                self.step.log(**record)
-                if self.progress:
-                    self.progress({**record, "steps": section.steps})
+                self._tell(record)
                 tokens, mark = 0, now
             stop = False
             if (number + 1) % section.evaluate_every == 0 or number + 1 == section.steps:
@@ -190,6 +188,13 @@ class _Loop:
             if stop:
                 break
 
+    def _tell(self, record: dict[str, Any]) -> None:
+        """The first process speaks for all."""
+        if self.accelerator.is_main_process:
+            self.step.log(**record)
+            if self.progress:
+                self.progress({**record, "steps": self.section.steps})
+
     def _learn(self, number: int) -> tuple[float, dict[str, Any], int]:
         """One optimizer step over `accumulate` batches; returns loss, its parts, and useful tokens."""
         section, world = self.section, self.accelerator.num_processes
@@ -198,8 +203,8 @@ class _Loop:
         self.model.train()
         if hasattr(self.network, "set_progress"):  # a student whose training has phases
             self.network.set_progress(number / section.steps)
-        torch.manual_seed(step_seed(self.seed, number))  # dropout draws from the global generator: set for each step
-        generator = torch.Generator().manual_seed(step_seed(self.seed + 1, number))
+        torch.manual_seed(step_seed(self.seed, number) + self.accelerator.process_index)  # dropout draws from the global generator: set for each step
+        generator = torch.Generator().manual_seed(step_seed(self.seed + 1, number) + self.accelerator.process_index)
         total, parts, tokens = 0.0, {}, 0
         for turn in range(section.accumulate):
             index = (number * section.accumulate + turn) * world + self.accelerator.process_index
@@ -231,9 +236,7 @@ class _Loop:
             parts.append(found)
         self.network.load_state_dict(own, strict=not self.mean.is_partial)
         dev_loss = total / max(1.0, weights)
-        self.step.log(step=number, dev_loss=dev_loss, **{f"dev_{n}": v for n, v in _means(parts).items()})
-        if self.progress:
-            self.progress({"step": number, "steps": self.section.steps, "dev_loss": dev_loss})
+        self._tell({"step": number, "dev_loss": dev_loss, **{f"dev_{n}": v for n, v in _means(parts).items()}})
         if dev_loss < best.loss:
             best.loss, best.step = dev_loss, number
         waited = (number - best.step) // self.section.evaluate_every
