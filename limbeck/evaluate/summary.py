@@ -40,7 +40,7 @@ def _headline(found: dict[str, dict[str, Any]], groups: dict[str, list[str]], sp
     teacher, student = found["teacher"][splits[0]], found[groups[MAIN][0]][splits[0]]
     retention = {c["split"]: [c["ratio"], c["ratio_low"], c["ratio_high"], c["n"]] for c in comparisons if (c["a"], c["b"], c["measure"]) == (MAIN, "teacher", "top-1")}
     return {
-        "retention": retention, "size_ratio": teacher["parameters"] / student["parameters"],
+        "retention": retention, "size_ratio": teacher["parameters"] / student["parameters"] if teacher["parameters"] and student["parameters"] else None,
         "speed_ratio": teacher["cpu_seconds_per_answer"] / max(1e-9, student["cpu_seconds_per_answer"]),
         "teacher_parameters": teacher["parameters"], "student_parameters": student["parameters"],
     }  # fmt: skip

@@ -29,7 +29,8 @@ def named_scores(result: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """A result's scores by name; the deciding measure's ranks are also found as top-1, top-3, top-5."""
     named = {s["name"]: s for s in result["scores"]}
     main = result.get("main", "execution")
-    return {f"top-{k}": named[f"{main}-{k}"] for k in (1, 3, 5) if f"{main}-{k}" in named} | named
+    first = {"top-1": named[main]} if main in named else {}  # where one answer was asked for, or draws were
+    return first | {f"top-{k}": named[f"{main}-{k}"] for k in (1, 3, 5) if f"{main}-{k}" in named} | named
 
 
 def label_of(results: Sequence[dict[str, Any]]) -> str:

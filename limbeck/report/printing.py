@@ -45,17 +45,25 @@ def print_results(results: dict[str, Any]) -> None:
             name = row["answerer"] + (" *" if row["answerer"] in COSTS_NOTHING else "")
             valid = next((s["value"] for s in row["scores"] if s["name"] == "valid"), None)
             shown = "-" if valid is None else f"{100 * valid:.1f}"
-            table.add_row(name, _size(row["parameters"]), *(_rate(row["scores"], f"top-{k}" if row.get("main", "execution") == "execution" else f"{row['main']}-{k}") for k in (1, 3, 5)), shown, str(missing), f"{1000 * row['cpu_seconds_per_answer']:.1f}")
+            table.add_row(name, _size(row["parameters"]), *(_rate(row["scores"], _ranked(row, k)) for k in (1, 3, 5)), shown, str(missing), f"{1000 * row['cpu_seconds_per_answer']:.1f}")
         console.print(table)
     console.print("* costs nothing", highlight=False)
     _print_headline(console, results.get("headline", {}))
     print_comparisons([c for c in results["comparisons"] if c["measure"].endswith("-1")], console)
 
 
+def _ranked(row: dict[str, Any], k: int) -> str:
+    """The name of the deciding measure at rank k; of one answer, or of draws, it is the measure's own."""
+    main = row.get("main", "execution")
+    if main == "execution":
+        return f"top-{k}"
+    return main if k == 1 and any(s["name"] == main for s in row["scores"]) else f"{main}-{k}"
+
+
 def _print_headline(console: Console, headline: dict[str, Any]) -> None:
     for split, (value, low, high, n) in headline.get("retention", {}).items():
         console.print(f"retains {100 * value:.1f} % [{100 * low:.1f}-{100 * high:.1f}] of the teacher's top-1 on {split} (n = {n})", highlight=False)
-    if headline:
+    if headline.get("size_ratio"):
         console.print(f"{headline['size_ratio']:.1f} times smaller, {headline['speed_ratio']:.1f} times faster (CPU time an answer)", highlight=False)
 
 
