@@ -93,3 +93,17 @@ def test_broken_lines_are_named(tmp_path):
         with pytest.raises(LimbeckError, match=message) as problem:
             load_own_task(write(tmp_path, '{"country": 1, "capital": 2}\n' + line + "\n", "rows.jsonl", data="rows.jsonl"))
         assert "line 2" in str(problem.value)
+
+
+def test_requests_to_distil_from_may_be_without_answers(tmp_path):
+    (tmp_path / "test.csv").write_text("country,capital\nFrance,Paris\n")
+    (tmp_path / "train.jsonl").write_text('{"country": "Italy"}\n{"country": "Spain", "capital": "Madrid"}\n')
+    settings = 'name = "capitals"\ndata = "test.csv"\nprompt = "Capital of {country}?"\nanswer = "capital"\nscorer = "normalised"\n'
+    (tmp_path / "bare.toml").write_text(settings)
+    (tmp_path / "own.toml").write_text(settings + 'train = "train.jsonl"\nlicence = "CC0-1.0"\n')
+    task, bare = load_own_task(tmp_path / "own.toml"), load_own_task(tmp_path / "bare.toml")
+    assert [e.gold for e in task.examples("train")] == [(), ("Madrid",)] and [e.id for e in task.examples("train")] == ["train-1", "train-2"]
+    assert task.version == bare.version and task.licence == "CC0-1.0" and [e.gold for e in task.examples("test")] == [("Paris",)]
+    (tmp_path / "train.jsonl").write_text('{"land": "Italy"}\n')
+    with pytest.raises(LimbeckError, match="country"):
+        load_own_task(tmp_path / "own.toml").examples("train")
