@@ -45,7 +45,7 @@ def check_recipe(recipe: Recipe, kinds: Sequence[str]) -> None:
 
 def distill_run(recipe: Recipe, task: Any, codec: Any, step: Step, forbidden: Sequence[str], tell: Tell) -> None:
     """The dataset of a recipe whose data are texts."""
-    teacher = get_teacher(recipe.teacher, task)
+    teacher = get_teacher(recipe.teacher, task) if asks(recipe, task) else None
     origins = origins_of(recipe, task)
     mixed = tuple(load_set(mix.source, mix.weight, mix.terms) for mix in recipe.mix)
     desk = Desk(
@@ -63,19 +63,23 @@ def get_teacher(section: TeacherSection, task: Any) -> Any:
     return resolve.get_teacher(section, task) if resolve.is_language_model(section.model) else resolve.get_expert(section.model, task, name=section.model)
 
 
+def asks(recipe: Recipe, task: Any) -> bool:
+    """Whether the teacher is asked for answers; else the task's gold, or its documents, are learnt."""
+    return recipe.teacher.model != "generator" and recipe.distill.answers == "teacher" and getattr(task, "draws", True)
+
+
 def origins_of(recipe: Recipe, task: Any) -> tuple[Origin, ...]:
     """Who has a hand in every record of a recipe: who answers, whom that one learnt from, and who wrote the requests."""
-    model = recipe.teacher.model
-    if model == "generator":
-        found = [terms.origin("generator", "own" if not hasattr(task, "licence") else f"people:{task.name}", getattr(task, "licence", "own"))]
-    else:
-        found = [terms.origin("generator", model, recipe.teacher.terms, revision=recipe.teacher.revision, host=_host(recipe.teacher))]
-        if not resolve.is_language_model(model):
-            found += inherited(resolve.expert_folder(model))
-    if getattr(task, "licence", ""):
-        found.append(terms.origin("prompt", f"people:{task.name}", task.licence))
-    if recipe.distill.soft != "off":
-        found.append(terms.origin("logits", model, recipe.teacher.terms))
+    teacher, licence = recipe.teacher, recipe.distill.licence or getattr(task, "licence", "")
+    people = f"people:{task.name}" if licence else "generator"
+    found = [terms.origin("prompt" if asks(recipe, task) else "generator", people, licence or "own")]
+    if teacher.model == "generator":
+        return tuple(found)
+    roles = (["generator"] if asks(recipe, task) else []) + (["logits"] if recipe.distill.soft != "off" else [])
+    for role in roles:
+        found.append(terms.origin(role, teacher.model, teacher.terms, revision=teacher.revision, host=_host(teacher)))
+    if roles and not resolve.is_language_model(teacher.model):
+        found += inherited(resolve.expert_folder(teacher.model))
     return tuple(dict.fromkeys(found))
 
 

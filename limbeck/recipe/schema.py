@@ -59,6 +59,8 @@ class DistillSection(Section):
 
     split: str = Field("", description="ask the requests of this split of the task; empty: fresh ones from its generator")
     prompts: int = Field(20_000, ge=1, description="requests asked; of a split, at most so many")
+    answers: Literal["teacher", "gold"] = Field("teacher", description="whose answers are learnt: the teacher's, or the task's gold (a teacher with weights then gives its distributions over those)")
+    licence: str = Field("", description="licence of the requests or documents where the task does not know it; see `limbeck terms --list`")
     dev: int = Field(512, ge=1, description="generated examples with gold kept apart for dev loss")
     held_out: int = Field(1_000, ge=1, description="generated examples with gold kept apart for the examination alone")
     candidates: int = Field(3, ge=1, description="ranked answers asked for each")
