@@ -207,17 +207,17 @@ def get_language_model(model: str, **asking: Any) -> Any:
 def get_endpoint(model: str, base_url: str = "", sampling: dict[str, Any] | None = None, use_cache: bool = True, **rest: Any) -> Any:
     """A model behind an OpenAI-compatible server; the key is OPENAI_API_KEY, the address --base-url or OPENAI_BASE_URL."""
     from limbeck.data.sources import cache_folder
-    from limbeck.teachers.calls import CallCache
     from limbeck.teachers.endpoint import Endpoint, Sampling
+    from limbeck.teachers.ledger import Ledger
 
     address = base_url or os.environ.get("OPENAI_BASE_URL", "")
     if not address:
         raise LimbeckError("no server is named", f"openai:{model}", "give --base-url http://HOST:PORT/v1 or set OPENAI_BASE_URL")
     if not address.startswith(("http://", "https://")):
         raise LimbeckError(f"{address!r} is no address of a server", "--base-url", "write it as http://HOST:PORT/v1")
-    cache = CallCache(cache_folder().parent / "calls.sqlite") if use_cache else None
+    ledger = Ledger(cache_folder().parent / "ledger.sqlite") if use_cache else None
     rest.setdefault("price_usd", None if urlsplit(address).hostname in OWN_MACHINE else get_price(model))
-    return Endpoint(model, address, api_key=os.environ.get("OPENAI_API_KEY", ""), sampling=Sampling(**(sampling or {})), cache=cache, **rest)
+    return Endpoint(model, address, api_key=os.environ.get("OPENAI_API_KEY", ""), sampling=Sampling(**(sampling or {})), ledger=ledger, **rest)
 
 
 def get_pose(task: Task) -> Callable[[Prompt], Prompt]:

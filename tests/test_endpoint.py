@@ -15,8 +15,8 @@ from limbeck.evaluate.examine import examine
 from limbeck.evaluate.log import TrialLog
 from limbeck.records import Example, Prompt
 from limbeck.tasks.text_task import TextTask
-from limbeck.teachers.calls import CallCache
 from limbeck.teachers.endpoint import Endpoint, Sampling, strip_reasoning
+from limbeck.teachers.ledger import Ledger
 
 web = pytest.importorskip("aiohttp.web")
 
@@ -91,9 +91,9 @@ def right(number, body):
     return completion(str(int(body["messages"][-1]["content"].split()[0]) + 1))
 
 
-def asked(url, count=6, log=None, cache=None, k=1, **settings):
+def asked(url, count=6, log=None, ledger=None, k=1, **settings):
     task = Adding(count)
-    endpoint = Endpoint("m", url, cache=cache, **{"retries": 1, "concurrency": 4, **settings})
+    endpoint = Endpoint("m", url, ledger=ledger, **{"retries": 1, "concurrency": 4, **settings})
     endpoint._waits.uniform = lambda a, b: 0.01  # no long waits in tests
     return examine(task, endpoint, task.examples("test"), split="test", k=k, log=log)
 
@@ -117,7 +117,8 @@ def test_every_answer_is_judged_in_the_order_of_the_examples():
         ((200, "data: {garbage"), "failed", "the reply is not a completion"),
         ((200, '{"choices": 3}'), "failed", "the reply is not a completion"),
         ((200, '[1, 2]'), "failed", "the reply is not a completion"),
-        ((400, '{"error": {"message": "too long"}}'), "failed", "HTTP 400: too long"),
+        ((400, '{"error": {"message": "the maximum context length is 8 tokens"}}'), "refused", "too long"),
+        ((400, '{"error": {"message": "no such field"}}'), "failed", "HTTP 400: no such field"),
         ((500, "oops"), "failed", "HTTP 500: oops"),
         (2.0, "failed", "no answer in 0.3 s"),
     ],
@@ -139,10 +140,10 @@ def test_429_is_asked_again():
 
 
 def test_a_wrong_key_stops_at_once_and_keeps_what_was_answered(tmp_path):
-    cache = CallCache(tmp_path / "calls.sqlite")
+    ledger = Ledger(tmp_path / "calls.sqlite")
     with serve(lambda number, body: right(number, body) if number < 3 else (401, "bad key")) as (url, _), pytest.raises(LimbeckError, match="bad key"):
-        asked(url, 20, concurrency=1, cache=cache)
-    assert len(cache.find([])) == 0 and cache._file.execute("SELECT count(*) FROM calls").fetchone() == (3,)
+        asked(url, 20, concurrency=1, ledger=ledger)
+    assert len(ledger.find([])) == 0 and ledger._file.execute("SELECT count(*) FROM calls").fetchone() == (3,)
 
 
 def test_a_server_that_is_down_is_said(tmp_path):
@@ -163,10 +164,10 @@ def test_a_model_that_changes_half_way_is_noticed():
 
 def test_a_replay_costs_no_request_and_no_money(tmp_path):
     with serve(right) as (url, seen):
-        first = asked(url, cache=CallCache(tmp_path / "c"), price_usd=(1.0, 2.0))
-        again = asked(url, cache=CallCache(tmp_path / "c"), price_usd=(1.0, 2.0))
+        first = asked(url, ledger=Ledger(tmp_path / "c"), price_usd=(1.0, 2.0))
+        again = asked(url, ledger=Ledger(tmp_path / "c"), price_usd=(1.0, 2.0))
         assert len(seen) == 6
-        asked(url, cache=CallCache(tmp_path / "c"), sampling=Sampling(temperature=1.0))
+        asked(url, ledger=Ledger(tmp_path / "c"), sampling=Sampling(temperature=1.0))
         assert len(seen) == 12
     assert first["cost_usd"] == pytest.approx(6 * 5e-6) and again["cost_usd"] == 0.0
     assert [t["correct"] for t in first["trials"]] == [t["correct"] for t in again["trials"]]
@@ -238,7 +239,7 @@ def test_a_reply_that_comes_in_pieces_is_read_to_its_end():
 
 
 def test_a_stream_of_garbage_ends_in_a_reason(monkeypatch):
-    monkeypatch.setattr("limbeck.teachers.endpoint.LARGEST_REPLY_BYTES", 200_000)
+    monkeypatch.setattr("limbeck.teachers.sending.LARGEST_REPLY_BYTES", 200_000)
 
     async def write(response, body):
         while True:
@@ -273,7 +274,7 @@ def test_a_model_that_changed_between_two_runs_is_noticed_and_its_answers_do_not
     with serve(lambda number, body: right(number, body) | {"model": "a" if number < 3 else "b"}) as (url, _):
         for _ in range(2):
             with pytest.raises(LimbeckError, match="from 'a' to 'b'"):
-                asked(url, 6, TrialLog(tmp_path / "log.jsonl", header), CallCache(tmp_path / "c"), concurrency=1)
+                asked(url, 6, TrialLog(tmp_path / "log.jsonl", header), Ledger(tmp_path / "c"), concurrency=1)
     said = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()[1:]]
     assert {t["answer_meta"]["model"] for t in said} == {"a"} and len(said) == 3
 
@@ -291,15 +292,6 @@ def test_a_server_that_knows_no_n_is_asked_again_for_the_rest():
     assert result["trials"][0]["candidates"] == ["0", "1", "2"] and [b["seed"] for b in seen] == [5, 6, 7]
     assert result["trials"][0]["answer_meta"]["tokens"] == {"prompt": 9, "completion": 3}
     assert result["notes"] == ["1 prompts asked for 3 choices and got 3, in 3 requests each: the server gives fewer than asked for at a time"]
-
-
-def test_the_file_of_calls_may_be_used_from_a_judges_thread(tmp_path):
-    cache = CallCache(tmp_path / "c")
-    found = []
-    thread = threading.Thread(target=lambda: (cache.keep("a", {"x": 1}), cache.flush(), found.append(cache.find(["a"]))))
-    thread.start()
-    thread.join()
-    assert found == [{"a": {"x": 1}}] and cache.find(["a"]) == {"a": {"x": 1}}
 
 
 def test_an_endpoint_is_examined_without_torch_pyarrow_or_a_hub_and_ten_cached_examples_in_no_time(tmp_path):

@@ -1,33 +1,30 @@
 """Any server that speaks the OpenAI protocol, as an Answerer: many requests at once, as fast as the server likes.
 
-The number of requests in flight starts at `concurrency`, is halved when the server says 429 or 5xx or stalls, and grows by
-one for every window of successes (additive increase, multiplicative decrease). Each prompt ends in exactly one status:
-scored, refused, no_answer, or failed with its reason. A server from which nothing at all comes for three time limits is given up.
+Each prompt ends in exactly one status: scored, refused, no_answer, or failed with its reason. What is paid for goes into the ledger
+before anything is done with it, and is never asked again. How requests are tried is in sending.py, how many at once in gate.py.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
-import random
-import re
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 from limbeck.errors import LimbeckError
-from limbeck.records import Answer, Candidate, Prompt, content_id
-from limbeck.teachers import likelihood
-from limbeck.teachers.calls import CallCache
+from limbeck.records import Answer, Prompt, content_id
+from limbeck.teachers import likelihood, replies
+from limbeck.teachers.budget import Allowance, Budget
+from limbeck.teachers.gate import Gate
+from limbeck.teachers.ledger import Draw, Ledger
+from limbeck.teachers.replies import strip_reasoning as strip_reasoning
+from limbeck.teachers.sending import Failure, Sender, Sent, settle_all
+from limbeck.teachers.tally import Tally
 
-AGAIN = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
-OURS_TO_MEND = frozenset({401, 403, 404, 405})  # a wrong key, address or model: no use to go on
-IN_A_ROW = 20  # prompts that failed one after another before an examination gives up
-SILENT_LIMITS = 3  # time limits without any reply from the server before an examination gives up
-UNREACHED_TRIES = 3  # tries at a server that has never replied to anybody
-LARGEST_REPLY_BYTES = 20_000_000
-REASONING = re.compile(r"<(think|thinking|reasoning)>.*?(</\1>|\Z)", re.DOTALL | re.IGNORECASE)
+IN_A_ROW = 20  # prompts that failed one after another before all is given up
+GRACE_S = 10.0  # for replies under way when everything stops
 
 Done = Callable[[int, Answer], None]
 
@@ -45,28 +42,99 @@ class Sampling:
     keep_reasoning: bool = False
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Output:
+    """What a server is asked for beside text: answers that follow a JSON schema, log-probabilities with so many likeliest tokens (None: none)."""
+
+    schema: dict[str, Any] | None = None
+    top_logprobs: int | None = None
+
+
+@dataclass(slots=True)
+class Job:
+    """One distinct question: equal prompts share it. `paid` are its requests that were paid for now."""
+
+    key: str
+    body: dict[str, Any]
+    prompt: Prompt
+    wanted: int
+    places: list[int] = field(default_factory=list)
+    draws: dict[int, Draw] = field(default_factory=dict)
+    paid: set[str] = field(default_factory=set)
+    short: int = 0  # replies with fewer draws than asked for
+
+    def missing(self) -> tuple[int, int] | None:
+        """The first draw that is not there, and how many from it on are not."""
+        gaps = [number for number in range(self.wanted) if number not in self.draws]
+        if not gaps:
+            return None
+        count = next((at for at, number in enumerate(gaps) if number != gaps[0] + at), len(gaps))
+        return gaps[0], 1 if self.short >= 2 else count  # many servers know no `n`
+
+    def request(self, first: int, n: int) -> dict[str, Any]:
+        """The body that asks for draws `first` and on: a seed moves on with them, else every draw would be the same one."""
+        seed = {"seed": self.body["seed"] + first} if self.body.get("seed") is not None else {}
+        return {**self.body, **seed} | ({"n": n} if n > 1 else {})
+
+
 class Endpoint:
-    """Model `model` behind `base_url`. `price_usd` is (input, output) per million tokens, None where nobody knows."""
+    """Model `model` behind `base_url`. `price_usd` is (input, output) per million tokens, None where nobody knows.
+
+    With a `ledger` what it holds is not asked again, and `run` keeps accounts in it; `offline` refuses to ask for what it lacks.
+    """
 
     parameters: int | None = None
     draws_samples = True  # k answers are k draws, not a ranking
 
     def __init__(
-        self, model: str, base_url: str, *, api_key: str = "", sampling: Sampling | None = None, concurrency: int = 32,
-        timeout_s: float = 120, retries: int = 5, cache: CallCache | None = None, price_usd: tuple[float, float] | None = None,
+        self, model: str, base_url: str, *, api_key: str = "", sampling: Sampling | None = None, output: Output | None = None, revision: str = "",
+        concurrency: int = 32, timeout_s: float = 120, deadline_s: float | None = None, retries: int = 5, price_usd: tuple[float, float] | None = None,
+        allowance: Allowance | None = None, ledger: Ledger | None = None, run: str = "", offline: bool = False, by_batch: bool = False, progress: Callable[[dict[str, Any]], None] | None = None,
     ) -> None:  # fmt: skip
-        self.name, self.model, self.base_url = f"openai:{model}", model, base_url.rstrip("/")
-        self._key, self.sampling, self._timeout_s, self._retries = api_key, sampling or Sampling(), timeout_s, retries
-        self._cache, self._price, self._gate = cache, price_usd, _Gate(concurrency)
+        self.name, self.model, self.base_url, self.revision = f"openai:{model}", model, base_url.rstrip("/"), revision
+        self.sampling, self.output, self.progress = sampling or Sampling(), output or Output(), progress
+        self._key, self._timeout_s, self._price, self._ledger, self._run = api_key, timeout_s, price_usd, ledger, run if ledger else ""
+        self._offline, self._by_batch, self._host = offline, by_batch, urlsplit(self.base_url).netloc
+        self.gate = Gate(concurrency, is_known=False)
+        self.budget = Budget(allowance, price_usd, self.name) if allowance and (allowance.usd is not None or allowance.tokens is not None) else None
+        if by_batch and not (ledger and run):
+            raise LimbeckError("batch files need a ledger and a run: a killed run must find its batch again", self.name, "leave batch_file out, or give both")
+        self._sender = Sender(
+            self.base_url + self._path, gate=self.gate, timeout_s=timeout_s, retries=retries, deadline_s=deadline_s, budget=self.budget, ledger=ledger, run=self._run,
+        )  # fmt: skip
+        self._deadline_s = deadline_s
+        self._waits = self._sender.waits
         self._served_by: str | None = None
-        self._heard = 0.0  # when the server last replied at all
-        self._reached = False  # whether it ever did
         self._failed_in_a_row = 0
-        self._waits = random.Random()  # jitter only: no result depends on it
+        self._tally = Tally(0, None)
+        self._is_asking = False
+
+    @property
+    def _path(self) -> str:
+        return "/completions" if self.sampling.style == "raw" else "/chat/completions"
 
     def settings(self) -> dict[str, Any]:
         """What must be equal for two sets of answers to be comparable."""
-        return {"model": self.model, "base_url": self.base_url, **asdict(self.sampling)}
+        more = {name: found for name, found in (("revision", self.revision), ("schema", self.output.schema), ("top_logprobs", self.output.top_logprobs)) if found}
+        return {"model": self.model, "base_url": self.base_url, **asdict(self.sampling), **more}
+
+    def accounts(self) -> dict[str, Any]:
+        """While asking: how it stands (cheap). After: the run's accounts from the ledger, or this object's own counts without one."""
+        if self._is_asking or not self._run or self._ledger is None:
+            return self._tally.facts(self.gate)
+        self._ledger.flush()
+        return self._ledger.spent(self._run)
+
+    def probe(self) -> dict[str, Any]:
+        """Ask the server for its list of models: {"listed": True, False, or None where it shows none}. Costs nothing; a refused key is a LimbeckError."""
+        found: dict[str, Any] = {}
+
+        async def look() -> None:
+            async with self._session() as session:
+                found["listed"] = await self._sender.probe(session, self.model, self.base_url)
+
+        asyncio.run(look())
+        return found
 
     def answer(self, prompts: Sequence[Prompt], *, k: int = 1) -> list[Answer]:
         """All answers, in order."""
@@ -79,26 +147,55 @@ class Endpoint:
         if any(likelihood.by_text(p) for p in prompts):
             if self.sampling.style != "raw":
                 raise LimbeckError("a chat server does not say how likely a text is", self.base_url, "--raw with a server that echoes log-probabilities, or --by letter or likelihood; in a task of your own, leave `choices` out")
-            prompts, done = likelihood.unfold(prompts, lambda p: self._body(p, 1)["prompt"], k, done)
-        bodies = [self._body(prompt, k) for prompt in prompts]
-        keys = [content_id([self.base_url, body], 32) for body in bodies]
-        known = self._cache.find(keys) if self._cache else {}
-        for reply in known.values():
-            self.heed_model(reply.get("model"), replayed=True)
-        waiting = []
-        for at, (prompt, key) in enumerate(zip(prompts, keys, strict=True)):
-            if key in known:
-                done(at, self._read(prompt, known[key], k, replayed=True))
-            else:
-                waiting.append(at)
-        if waiting:
-            try:
-                asyncio.run(self._ask_all([(at, prompts[at], keys[at], bodies[at]) for at in waiting], k, done))
-            finally:
-                if self._cache:
-                    self._cache.flush()
+            prompts, done = likelihood.unfold(prompts, lambda p: self._body(p)["prompt"], k, done)
+        jobs = self._jobs(prompts, k)
+        waiting = [job for job in jobs if job.missing()]
+        if waiting and self._offline:
+            raise LimbeckError(f"{len(waiting):,} of {len(jobs):,} requests are not in the ledger, and nothing may be asked (offline)", str(self._ledger.path if self._ledger else self.base_url), f"ask them first; the first is {waiting[0].prompt.id!r}")
+        before = self._begin(prompts, jobs)
+        self._tally, self._is_asking = Tally(len(prompts), self.progress, before), True
+        try:
+            for job in jobs:
+                if not job.missing():
+                    self._end(job, prompts, k, None, done)
+            self._tally.start(sum(len(job.places) for job in waiting))
+            if waiting:
+                self._ask(waiting, prompts, k, done)
+        finally:
+            self._is_asking = False
+            if self._ledger:
+                self._ledger.flush()
 
-    def _body(self, prompt: Prompt, k: int) -> dict[str, Any]:
+    def _jobs(self, prompts: Sequence[Prompt], k: int) -> list[Job]:
+        """Distinct questions with the draws there are."""
+        jobs: dict[str, Job] = {}
+        for at, prompt in enumerate(prompts):
+            body = self._body(prompt)
+            key = content_id([self.base_url, self.revision, body], 32)
+            if key not in jobs:
+                jobs[key] = Job(key, body, prompt, 1 if "said" in prompt.context or likelihood.by_letter(prompt) else max(1, k))
+            jobs[key].places.append(at)
+        for key, draws in (self._ledger.find(list(jobs)) if self._ledger else {}).items():
+            jobs[key].draws = draws
+            for draw in draws.values():
+                self.heed_model(draw.model, replayed=True)
+        return list(jobs.values())
+
+    def _begin(self, prompts: Sequence[Prompt], jobs: Sequence[Job]) -> dict[str, Any]:
+        """Enter the records as waiting; what this run has paid before."""
+        if not (self._ledger and self._run):
+            if self.budget:
+                self.budget.start(self.budget.spent_usd, self.budget.spent_tokens)
+            return {}
+        self._ledger.begin(self._run, [(prompts[at].id, job.key, job.wanted) for job in jobs for at in job.places])
+        spent = self._ledger.spent(self._run)
+        if self.budget:
+            doubt = spent["in_doubt"]
+            self.budget.start(spent["paid"]["known_usd"] + (doubt["usd_at_most"] or 0.0), spent["paid"]["tokens_in"] + spent["paid"]["tokens_out"] + doubt["tokens_at_most"])
+        return spent["paid"]
+
+    def _body(self, prompt: Prompt) -> dict[str, Any]:
+        """What is sent, but for the number of draws: what a key is made of."""
         chosen = self.sampling
         fixed = prompt.context.get("sampling")  # a task that prescribes how it is asked: what it does not name is not sent
         ours = {"temperature": chosen.temperature, "max_tokens": chosen.max_tokens} | {n: v for n, v in (("top_p", chosen.top_p), ("seed", chosen.seed)) if v is not None}
@@ -106,231 +203,126 @@ class Endpoint:
         messages = list(prompt.context.get("messages") or [{"role": "user", "content": prompt.text}])
         if chosen.system:
             messages.insert(0, {"role": "system", "content": chosen.system})
-        if chosen.style == "raw":
-            body["prompt"] = "\n\n".join(m["content"] for m in messages)
-        else:
-            body["messages"] = messages
+        raw = chosen.style == "raw"
+        body |= {"prompt": "\n\n".join(m["content"] for m in messages)} if raw else {"messages": messages}
         if "said" in prompt.context:
             return likelihood.echo_body(body, prompt.context["said"])
         if likelihood.by_letter(prompt):
-            return likelihood.letter_body(body, chosen.style == "raw")
-        if k > 1:
-            body["n"] = k
+            return likelihood.letter_body(body, raw)
+        if self.output.schema is not None:
+            body["response_format"] = {"type": "json_schema", "json_schema": {"name": "answer", "strict": True, "schema": self.output.schema}}
+        top = self.output.top_logprobs
+        if top is not None:
+            body |= {"logprobs": top} if raw else {"logprobs": True} | ({"top_logprobs": top} if top else {})
         return body
 
-    async def _ask_all(self, jobs: list[tuple[int, Prompt, str, dict[str, Any]]], k: int, done: Done) -> None:
+    def _session(self) -> Any:
         import aiohttp
 
         headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {self._key}"} if self._key else {})
-        path = "/completions" if self.sampling.style == "raw" else "/chat/completions"
+        return aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=self.gate.most), timeout=aiohttp.ClientTimeout(total=self._timeout_s), headers=headers, cookie_jar=aiohttp.DummyCookieJar(),
+        )  # fmt: skip
+
+    def _ask(self, jobs: list[Job], prompts: Sequence[Prompt], k: int, done: Done) -> None:
+        if self._by_batch:
+            from limbeck.teachers.batch_file import BatchFiles
+
+            ended = BatchFiles(self, jobs).ask(lambda job, failure: self._end(job, prompts, k, failure, done))
+            asyncio.run(ended)
+        else:
+            asyncio.run(self._ask_all(jobs, prompts, k, done))
+
+    async def _ask_all(self, jobs: list[Job], prompts: Sequence[Prompt], k: int, done: Done) -> None:
         queue = iter(jobs)
-        self._heard = time.monotonic()
-        connector = aiohttp.TCPConnector(limit=self._gate.most)
-        timeout = aiohttp.ClientTimeout(total=self._timeout_s)
+        self._sender.start()
+        async with self._session() as session:
+            if await self._sender.probe(session, self.model, self.base_url):
+                self.gate.trust()
+            workers = [asyncio.ensure_future(self._work(session, queue, prompts, k, done)) for _ in range(min(self.gate.most, len(jobs)))]
+            await settle_all(workers, self._sender, min(GRACE_S, self._timeout_s))
+        if self._ledger and self._ledger.is_full:
+            raise LimbeckError("the disk is full; all replies that had come were kept", str(self._ledger.path), "free some disk space and run again: it goes on where it stopped")
+        if self.budget and self.budget.is_spent and self.budget.allowance.when_spent == "stop":
+            raise self.budget.say_spent(len(prompts) - self._tally.states.total())
 
-        async def work(session: Any) -> None:
-            for at, prompt, key, body in queue:
-                reply = await self._ask_for_all(session, self.base_url + path, body, body.get("n", 1))
-                if "failed" not in reply:
-                    self.heed_model(reply.get("model"))  # before it is kept: answers of another model never mix in
-                    if self._cache:
-                        self._cache.keep(key, reply)
-                done(at, self._read(prompt, reply, k))
-                self._count(reply)
+    async def _work(self, session: Any, queue: Iterator[Job], prompts: Sequence[Prompt], k: int, done: Done) -> None:
+        """Takes one question after another."""
+        for job in queue:
+            until = time.monotonic() + self._deadline_s if self._deadline_s else None
+            failure = await self._ask_one(session, job, until)
+            if self._ledger and self._ledger.is_full or failure and failure.reason == "budget" and self.budget and self.budget.allowance.when_spent == "stop":
+                self._sender.stop()
+            if self._sender.is_stopping:
+                return
+            self._end(job, prompts, k, failure, done)
+            self._count(failure)
 
-        async with aiohttp.ClientSession(connector=connector, timeout=timeout, headers=headers) as session:
-            workers = [asyncio.ensure_future(work(session)) for _ in range(min(self._gate.most, len(jobs)))]
-            try:
-                await asyncio.gather(*workers)
-            finally:
-                for worker in workers:
-                    worker.cancel()
-                await asyncio.gather(*workers, return_exceptions=True)
+    async def _ask_one(self, session: Any, job: Job, until: float | None) -> Failure | None:
+        """All draws of a question that are not there; each reply is kept at once."""
+        while (gap := job.missing()) is not None:
+            first, n = gap
+            found = await self._sender.send(session, job.key, job.request(first, n), first, n, until)
+            if isinstance(found, Failure):
+                return found
+            if not found.reply.choices:
+                return None
+            self.take(job, found, first, n)
+        return None
 
-    async def _ask_for_all(self, session: Any, url: str, body: dict[str, Any], k: int) -> dict[str, Any]:
-        """The reply with k choices: a server that gives fewer than asked for (many know no `n`) is asked again for the rest."""
-        whole = await self._ask(session, url, body)
-        while "failed" not in whole and 0 < len(whole["choices"]) < k:
-            missing = k - len(whole["choices"])
-            again = {name: v for name, v in body.items() if name != "n"} | ({"n": missing} if missing > 1 and not whole.get("topped_up") else {})
-            if body.get("seed") is not None:
-                again["seed"] = body["seed"] + len(whole["choices"])  # else every draw would be the same one
-            more = await self._ask(session, url, again)
-            if "failed" in more:
-                return more
-            if not more["choices"]:
-                return whole
-            self.heed_model(more.get("model"))
-            whole = {**whole, "choices": whole["choices"] + more["choices"], "usage": _add(whole.get("usage"), more.get("usage")), "topped_up": whole.get("topped_up", 0) + 1}
-        return whole
+    def take(self, job: Job, sent: Sent, first: int, n: int) -> None:
+        """A reply into the ledger, then into its question."""
+        self._heed(sent)
+        draws = replies.draws_of(sent.reply, first=first, asked=n, request=sent.request, price_usd=self._price, latency_s=sent.latency_s, revision=self.revision)
+        if self._ledger:
+            self._ledger.keep(job.key, draws, run=self._run, model=self.model, host=self._host)
+        self._tally.pay(draws)
+        for draw in draws:
+            job.draws.setdefault(draw.number, draw)
+        job.paid.add(sent.request)
+        job.short += len(draws) < n
+        if self.output.top_logprobs is not None and any(d.text and "logprobs" not in d.more for d in draws):
+            raise LimbeckError("the server gives no log-probabilities", self.base_url, "leave them out, or ask a server that gives them; what was answered is kept")
 
-    async def _ask(self, session: Any, url: str, body: dict[str, Any]) -> dict[str, Any]:
-        """The reply to one request, or {"failed": reason} when every try has failed."""
-        import aiohttp
+    def _end(self, job: Job, prompts: Sequence[Prompt], k: int, failure: Failure | None, done: Done) -> None:
+        """One status for every prompt of a question. Of prompts that share it the first one bears the cost."""
+        draws = [job.draws[number] for number in sorted(job.draws)]
+        for nth, at in enumerate(job.places):
+            if failure:
+                answer = Answer(prompt_id=prompts[at].id, status=failure.status, reason=failure.reason, meta={"said": failure.detail} if failure.detail else {})
+            else:
+                answer = self._read(prompts[at], draws, k, frozenset() if nth else job.paid)
+            state = "answered" if answer.status == "scored" else answer.status
+            done(at, answer)
+            if self._ledger and self._run:
+                self._ledger.end(self._run, prompts[at].id, job.key, state, answer.reason)
+            self._tally.end(state, not job.paid and not failure, self.gate)
 
-        reason, wait_s, data = "", 0.0, json.dumps(body).encode()
-        for turn in range(self._retries + 1):
-            if turn:
-                await asyncio.sleep(wait_s)
-            wait_s = min(30.0, 0.5 * 2**turn) * self._waits.uniform(0.5, 1.5)
-            await self._gate.enter()
-            fine = False
-            try:
-                async with session.post(url, data=data) as response:
-                    content = await _read_whole(response)
-                    self._heard, self._reached = time.monotonic(), True
-                    if response.status == 200:
-                        reply = _parse(content)
-                        if reply is not None:
-                            fine = True
-                            return reply
-                        reason = "the reply is not a completion: " + repr(content[:80].decode("utf-8", "replace"))
-                    else:
-                        reason = f"HTTP {response.status}: {_message(content)}"
-                        if response.status in OURS_TO_MEND:
-                            raise LimbeckError(f"the server refuses: {reason}", url, "check the key, --base-url and the model's name; what was answered is kept")
-                        if response.status not in AGAIN:
-                            fine = True  # the server is well; this request is not
-                            return {"failed": reason}
-                        wait_s = max(wait_s, _seconds(response.headers.get("Retry-After")))
-            except aiohttp.InvalidURL as problem:
-                raise LimbeckError(f"this is no address of a server: {problem}", url, "write --base-url as http://HOST:PORT/v1") from problem
-            except (aiohttp.ClientError, TimeoutError, OSError) as problem:
-                reason = f"no answer in {self._timeout_s:g} s" if isinstance(problem, TimeoutError) else f"{type(problem).__name__}: {problem}"
-                silent = time.monotonic() - self._heard
-                if isinstance(problem, TimeoutError) and silent > SILENT_LIMITS * self._timeout_s:
-                    raise LimbeckError(f"the server stalls: nothing came for {silent:.0f} s", url, "see that it is up, or give it longer with --timeout; what was answered is kept: the same command goes on") from problem
-                if isinstance(problem, aiohttp.ClientConnectorError) and not self._reached and turn >= UNREACHED_TRIES - 1:
-                    raise LimbeckError(f"the server cannot be reached: {problem}", url, "see that it is up and that --base-url is right") from problem
-            finally:
-                self._gate.leave(fine)
-        return {"failed": reason}
+    def _read(self, prompt: Prompt, draws: list[Draw], k: int, paid: frozenset[str] | set[str]) -> Answer:
+        if draws and ("said" in prompt.context or likelihood.by_letter(prompt)):
+            choice = replies.choice_of(draws[0])
+            ranked = likelihood.read_echo(prompt, choice, self.base_url) if "said" in prompt.context else likelihood.read_letters(prompt, choice, self.base_url, k)
+            return replace(ranked, cost_usd=replies.spend_of(draws, paid), meta={**replies.meta_of(draws, 1, paid, self._host), **ranked.meta})
+        return replies.read_answer(prompt, draws, k, paid=paid, host=self._host, keep_reasoning=self.sampling.keep_reasoning)
 
-    def _count(self, reply: dict[str, Any]) -> None:
+    def _count(self, failure: Failure | None) -> None:
         """Gives up after a row of failures."""
-        self._failed_in_a_row = self._failed_in_a_row + 1 if "failed" in reply else 0
-        if self._failed_in_a_row >= IN_A_ROW:
-            raise LimbeckError(f"{IN_A_ROW} prompts failed one after another, the last with: {reply['failed']}", self.base_url, "see that the server is up, then run again: what was answered is kept")
+        fails = failure is not None and failure.status == "failed" and failure.reason != "budget"
+        self._failed_in_a_row = self._failed_in_a_row + 1 if fails else 0
+        if failure and self._failed_in_a_row >= IN_A_ROW:
+            raise LimbeckError(f"{IN_A_ROW} prompts failed one after another, the last with: {failure.reason}", self.base_url, "see that the server is up, then run again: what was answered is kept")
+
+    def _heed(self, sent: Sent) -> None:
+        """Before a reply is kept: answers of another model never mix in."""
+        reply = sent.reply
+        if self.revision and self.revision not in (reply.model or "") and self.revision != reply.fingerprint:
+            raise LimbeckError(f"the server says it served {reply.model!r} ({reply.fingerprint or 'no fingerprint'}), not revision {self.revision!r}", self.base_url, "name the revision as the server says it, or leave teacher.revision out")
+        self.heed_model(reply.model)
 
     def heed_model(self, served_by: str | None, replayed: bool = False) -> None:
-        """Notices a server that changes its model, against earlier replies of this examination (`replayed`: from its log or the cache)."""
+        """Notices a server that changes its model, against earlier replies of this examination (`replayed`: from its log or the ledger)."""
         if served_by and self._served_by is None:
             self._served_by = served_by
         elif served_by and served_by != self._served_by:
             fix = "name a pinned version of the model, or ask all anew: --no-cache with another --out" if replayed else "name a pinned version of the model; what the first one answered is kept. To examine the new one alone: --no-cache with another --out"
             raise LimbeckError(f"the server changed its model from {self._served_by!r} to {served_by!r} half-way", self.base_url, fix)
-
-    def _read(self, prompt: Prompt, reply: dict[str, Any], k: int, replayed: bool = False) -> Answer:
-        """A server's reply as an Answer."""
-        if "failed" in reply:
-            return Answer(prompt_id=prompt.id, status="failed", reason=str(reply["failed"]))
-        usage = reply.get("usage") or {}
-        read, written = (usage.get(f"{name}_tokens") for name in ("prompt", "completion"))
-        meta: dict[str, Any] = {"tokens": {"prompt": read, "completion": written}, "model": reply.get("model"), "replayed": replayed}
-        cost = None
-        if self._price and isinstance(read, int) and isinstance(written, int):
-            cost = 0.0 if replayed else (read * self._price[0] + written * self._price[1]) / 1e6
-        if reply["choices"] and ("said" in prompt.context or likelihood.by_letter(prompt)):
-            ranked = likelihood.read_echo(prompt, reply["choices"][0], self.base_url) if "said" in prompt.context else likelihood.read_letters(prompt, reply["choices"][0], self.base_url, k)
-            return replace(ranked, cost_usd=cost, meta={**meta, **ranked.meta})
-        texts, refusal, finish = [], "", []
-        for choice in reply["choices"]:
-            message = choice.get("message") or {}
-            text = message.get("content") if "message" in choice else choice.get("text")
-            finish.append(choice.get("finish_reason"))
-            refusal = refusal or message.get("refusal") or ("content filter" if choice.get("finish_reason") == "content_filter" else "")
-            if isinstance(text, str) and text:
-                texts.append(text if self.sampling.keep_reasoning else strip_reasoning(text))
-        meta["finish"] = finish
-        if len(reply["choices"]) != k or reply.get("topped_up"):
-            meta |= {"asked": k, "given": len(reply["choices"]), "requests": 1 + reply.get("topped_up", 0)}  # kept, and said: another number of choices
-        if not texts:
-            return Answer(prompt_id=prompt.id, status="refused" if refusal else "no_answer", reason=refusal or f"empty ({finish[0] if finish else 'no choices'})", cost_usd=cost, meta=meta)
-        candidates = tuple(Candidate(text=text) for text in texts)
-        return Answer(prompt_id=prompt.id, candidates=candidates[: max(k, 1)], cost_usd=cost, meta=meta)
-
-
-def strip_reasoning(text: str) -> str:
-    """A text without its <think> part; one that never ends leaves nothing. Some templates open it in the prompt: only its end is seen."""
-    if "<" not in text:
-        return text
-    left = REASONING.sub("", text)
-    return left.rpartition("</think>")[2].strip()
-
-
-async def _read_whole(response: Any) -> bytes:
-    """A reply's body; one without end is cut, and is then no completion."""
-    parts, size = [], 0
-    async for part in response.content.iter_any():
-        parts.append(part)
-        size += len(part)
-        if size > LARGEST_REPLY_BYTES:
-            response.close()
-            break
-    return b"".join(parts)
-
-
-def _add(a: dict[str, Any] | None, b: dict[str, Any] | None) -> dict[str, Any] | None:
-    """Tokens of two replies together; None where one does not say."""
-    if not a or not b:
-        return None
-    return {name: a[name] + b[name] for name in a if isinstance(a[name], int) and isinstance(b.get(name), int)}
-
-
-def _parse(content: bytes) -> dict[str, Any] | None:
-    """What is needed of a completion, or None where it is none."""
-    try:
-        reply = json.loads(content)
-        choices = [{name: c[name] for name in ("message", "text", "finish_reason", "logprobs") if c.get(name) is not None} for c in reply["choices"]]
-    except (ValueError, KeyError, TypeError, RecursionError):
-        return None
-    return {"choices": choices, "usage": reply.get("usage"), "model": reply.get("model")}
-
-
-def _message(content: bytes) -> str:
-    """What a server says of its error, in one line."""
-    text = content[:2000].decode("utf-8", "replace")
-    try:
-        error = json.loads(text)["error"]
-        text = error["message"] if isinstance(error, dict) else str(error)
-    except (ValueError, KeyError, TypeError):
-        pass
-    return " ".join(text.split())[:200]
-
-
-def _seconds(header: str | None) -> float:
-    try:
-        return min(60.0, float(header or 0))
-    except ValueError:
-        return 0.0
-
-
-class _Gate:
-    """How many requests may be in flight: halved on trouble (once a window), one more after as many successes."""
-
-    def __init__(self, most: int) -> None:
-        self.most, self.limit = most, float(most)
-        self._inside = 0
-        self._grace = 0
-        self._waiting: list[asyncio.Future[None]] = []
-
-    async def enter(self) -> None:
-        while self._inside >= int(self.limit):
-            future = asyncio.get_running_loop().create_future()
-            self._waiting.append(future)
-            await future
-        self._inside += 1
-
-    def leave(self, fine: bool) -> None:
-        self._inside -= 1
-        self._grace = max(0, self._grace - 1)
-        if fine:
-            self.limit = min(float(self.most), self.limit + 1 / max(1.0, self.limit))
-        elif not self._grace:
-            self.limit, self._grace = max(1.0, self.limit / 2), self._inside
-        room = int(self.limit) - self._inside
-        while self._waiting and room > 0:
-            future = self._waiting.pop(0)
-            if not future.done():
-                future.set_result(None)
-                room -= 1
