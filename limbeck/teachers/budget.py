@@ -128,6 +128,11 @@ class Budget:
         if self._changed:
             self._changed.set()
 
+    def charge(self, tokens_in: int | None, tokens_out: int | None) -> None:
+        """What a line of a batch has cost; nothing was set aside for it."""
+        self.spent_usd += cost_of(self._price, tokens_in, tokens_out) or 0.0
+        self.spent_tokens += (tokens_in or 0) + (tokens_out or 0)
+
     def say_spent(self, left: int) -> LimbeckError:
         """The error of a budget at its end."""
         sums = [f"${self.spent_usd:.4f} of ${self.allowance.usd:g}"] if self.allowance.usd is not None else []

@@ -85,6 +85,7 @@ class Endpoint:
 
     parameters: int | None = None
     draws_samples = True  # k answers are k draws, not a ranking
+    first_poll_s = 5.0  # between looks at a batch, at first
 
     def __init__(
         self, model: str, base_url: str, *, api_key: str = "", sampling: Sampling | None = None, output: Output | None = None, revision: str = "",
@@ -96,7 +97,7 @@ class Endpoint:
         self._key, self._timeout_s, self._price, self._ledger, self._run = api_key, timeout_s, price_usd, ledger, run if ledger else ""
         self._offline, self._by_batch, self._host = offline, by_batch, urlsplit(self.base_url).netloc
         self.gate = Gate(concurrency, is_known=False)
-        self.budget = Budget(allowance, price_usd, self.name) if allowance and (allowance.usd is not None or allowance.tokens is not None) else None
+        self.budget = Budget(allowance or Allowance(), price_usd, self.name)
         if by_batch and not (ledger and run):
             raise LimbeckError("batch files need a ledger and a run: a killed run must find its batch again", self.name, "leave batch_file out, or give both")
         self._sender = Sender(
@@ -184,14 +185,12 @@ class Endpoint:
     def _begin(self, prompts: Sequence[Prompt], jobs: Sequence[Job]) -> dict[str, Any]:
         """Enter the records as waiting; what this run has paid before."""
         if not (self._ledger and self._run):
-            if self.budget:
-                self.budget.start(self.budget.spent_usd, self.budget.spent_tokens)
+            self.budget.start(self.budget.spent_usd, self.budget.spent_tokens)
             return {}
         self._ledger.begin(self._run, [(prompts[at].id, job.key, job.wanted) for job in jobs for at in job.places])
         spent = self._ledger.spent(self._run)
-        if self.budget:
-            doubt = spent["in_doubt"]
-            self.budget.start(spent["paid"]["known_usd"] + (doubt["usd_at_most"] or 0.0), spent["paid"]["tokens_in"] + spent["paid"]["tokens_out"] + doubt["tokens_at_most"])
+        doubt = spent["in_doubt"]
+        self.budget.start(spent["paid"]["known_usd"] + (doubt["usd_at_most"] or 0.0), spent["paid"]["tokens_in"] + spent["paid"]["tokens_out"] + doubt["tokens_at_most"])
         return spent["paid"]
 
     def _body(self, prompt: Prompt) -> dict[str, Any]:
@@ -219,19 +218,28 @@ class Endpoint:
     def _session(self) -> Any:
         import aiohttp
 
-        headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {self._key}"} if self._key else {})
+        headers = {"Authorization": f"Bearer {self._key}"} if self._key else {}
         return aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=self.gate.most), timeout=aiohttp.ClientTimeout(total=self._timeout_s), headers=headers, cookie_jar=aiohttp.DummyCookieJar(),
         )  # fmt: skip
 
     def _ask(self, jobs: list[Job], prompts: Sequence[Prompt], k: int, done: Done) -> None:
-        if self._by_batch:
-            from limbeck.teachers.batch_file import BatchFiles
+        asyncio.run(self._ask_by_batch(jobs, prompts, k, done) if self._by_batch else self._ask_all(jobs, prompts, k, done))
+        if self._ledger and self._ledger.is_full:
+            raise LimbeckError("the disk is full; all replies that had come were kept", str(self._ledger.path), "free some disk space and run again: it goes on where it stopped")
+        if self.budget.is_spent and self.budget.allowance.when_spent == "stop":
+            raise self.budget.say_spent(len(prompts) - self._tally.states.total())
 
-            ended = BatchFiles(self, jobs).ask(lambda job, failure: self._end(job, prompts, k, failure, done))
-            asyncio.run(ended)
-        else:
-            asyncio.run(self._ask_all(jobs, prompts, k, done))
+    async def _ask_by_batch(self, jobs: list[Job], prompts: Sequence[Prompt], k: int, done: Done) -> None:
+        from limbeck.teachers.batch_file import BatchFiles, Desk
+
+        assert self._ledger is not None
+        desk = Desk(
+            base_url=self.base_url, path=self._path, run=self._run, ledger=self._ledger, budget=self.budget, keep=self._keep, take=self._take,
+            tell=lambda facts: self.progress({**self._tally.facts(self.gate), **facts}) if self.progress else None, first_poll_s=self.first_poll_s,
+        )  # fmt: skip
+        async with self._session() as session:
+            await BatchFiles(desk, jobs).ask(session, lambda job, failure: self._end(job, prompts, k, failure, done))
 
     async def _ask_all(self, jobs: list[Job], prompts: Sequence[Prompt], k: int, done: Done) -> None:
         queue = iter(jobs)
@@ -241,17 +249,13 @@ class Endpoint:
                 self.gate.trust()
             workers = [asyncio.ensure_future(self._work(session, queue, prompts, k, done)) for _ in range(min(self.gate.most, len(jobs)))]
             await settle_all(workers, self._sender, min(GRACE_S, self._timeout_s))
-        if self._ledger and self._ledger.is_full:
-            raise LimbeckError("the disk is full; all replies that had come were kept", str(self._ledger.path), "free some disk space and run again: it goes on where it stopped")
-        if self.budget and self.budget.is_spent and self.budget.allowance.when_spent == "stop":
-            raise self.budget.say_spent(len(prompts) - self._tally.states.total())
 
     async def _work(self, session: Any, queue: Iterator[Job], prompts: Sequence[Prompt], k: int, done: Done) -> None:
         """Takes one question after another."""
         for job in queue:
             until = time.monotonic() + self._deadline_s if self._deadline_s else None
             failure = await self._ask_one(session, job, until)
-            if self._ledger and self._ledger.is_full or failure and failure.reason == "budget" and self.budget and self.budget.allowance.when_spent == "stop":
+            if (self._ledger and self._ledger.is_full) or (failure and failure.reason == "budget" and self.budget.allowance.when_spent == "stop"):
                 self._sender.stop()
             if self._sender.is_stopping:
                 return
@@ -267,22 +271,27 @@ class Endpoint:
                 return found
             if not found.reply.choices:
                 return None
-            self.take(job, found, first, n)
+            self._take(job, found, first, n)
         return None
 
-    def take(self, job: Job, sent: Sent, first: int, n: int) -> None:
+    def _take(self, job: Job, sent: Sent, first: int, n: int) -> None:
         """A reply into the ledger, then into its question."""
-        self._heed(sent)
-        draws = replies.draws_of(sent.reply, first=first, asked=n, request=sent.request, price_usd=self._price, latency_s=sent.latency_s, revision=self.revision)
-        if self._ledger:
-            self._ledger.keep(job.key, draws, run=self._run, model=self.model, host=self._host)
-        self._tally.pay(draws)
+        draws = self._keep(job.key, sent, first, n)
         for draw in draws:
             job.draws.setdefault(draw.number, draw)
         job.paid.add(sent.request)
         job.short += len(draws) < n
         if self.output.top_logprobs is not None and any(d.text and "logprobs" not in d.more for d in draws):
             raise LimbeckError("the server gives no log-probabilities", self.base_url, "leave them out, or ask a server that gives them; what was answered is kept")
+
+    def _keep(self, key: str, sent: Sent, first: int, n: int) -> list[Draw]:
+        """A reply's draws, in the ledger before anything is done with them."""
+        self._heed(sent)
+        draws = replies.draws_of(sent.reply, first=first, asked=n, request=sent.request, price_usd=self._price, latency_s=sent.latency_s, revision=self.revision)
+        if self._ledger:
+            self._ledger.keep(key, draws, run=self._run, model=self.model, host=self._host)
+        self._tally.pay(draws)
+        return draws
 
     def _end(self, job: Job, prompts: Sequence[Prompt], k: int, failure: Failure | None, done: Done) -> None:
         """One status for every prompt of a question. Of prompts that share it the first one bears the cost."""

@@ -223,7 +223,7 @@ def _account(row: Sequence[Any]) -> dict[str, Any]:
     draws, requests, tokens_in, tokens_out, usd, unpriced, uncounted = row
     return {
         "draws": draws, "requests": requests, "tokens_in": tokens_in or 0, "tokens_out": tokens_out or 0,
-        "cost_usd": None if unpriced or not draws else usd, "known_usd": usd or 0.0, "draws_without_usage": uncounted or 0,
+        "cost_usd": None if unpriced else usd or 0.0, "known_usd": usd or 0.0, "draws_without_usage": uncounted or 0,
     }  # fmt: skip
 
 

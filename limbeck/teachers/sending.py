@@ -11,6 +11,8 @@ import asyncio
 import json
 import random
 import time
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -64,7 +66,7 @@ class Sender:
     """Sends to `url`. The gate bounds what is in flight, the budget what is spent, the ledger knows what is on the way."""
 
     def __init__(
-        self, url: str, *, gate: Gate, timeout_s: float, retries: int, deadline_s: float | None = None, budget: Budget | None = None, ledger: Ledger | None = None, run: str = "",
+        self, url: str, *, gate: Gate, budget: Budget, timeout_s: float, retries: int, deadline_s: float | None = None, ledger: Ledger | None = None, run: str = "",
     ) -> None:  # fmt: skip
         self.url, self.gate, self.budget = url, gate, budget
         self._timeout_s, self._retries, self._deadline_s = timeout_s, retries, deadline_s
@@ -114,16 +116,17 @@ class Sender:
         for turn in range(self._retries + 1):
             if turn:
                 await self._sleep(wait_s, until)
-                if last.is_whole:  # a server that remembers would send the same again: garbage may be of the way (once more), no choices are its own
+                if last.is_whole:  # a server that remembers would send the same again: garbage may be of the way (twice more), no choices are its own
                     whole += 1
-                    spoilt += last.reply is not None or whole > 1
+                    spoilt += last.reply is not None or whole > 2
                     request = content_id([key, first, n, spoilt, self._salt], 32)
-            bound = self.budget.bound(body, len(data), n) if self.budget else None
-            if self.budget and bound and not await self.budget.reserve(bound):
+            bound = self.budget.bound(body, len(data), n)
+            if not await self.budget.reserve(bound):
                 return Failure("budget")
             await self.gate.enter()
             if self.is_stopping or (until is not None and time.monotonic() >= until):
-                self._give_back(bound)
+                self.gate.leave("neither")
+                self.budget.settle(bound, is_free=True)
                 return Failure("stopped", is_stopped=True) if self.is_stopping else Failure(f"deadline of {self._deadline_s:g} s passed" + (f"; last: {last.reason}" if turn else ""))
             found = await self._try(session, request, key, data, n, turn, bound, until)
             if not isinstance(found, _Again):
@@ -135,22 +138,15 @@ class Sender:
     async def _sleep(self, wait_s: float, until: float | None) -> None:
         left = wait_s if until is None else min(wait_s, until - time.monotonic())
         if left > 0:
-            try:
+            with suppress(TimeoutError):
                 await asyncio.wait_for(self._stop.wait(), left)
-            except TimeoutError:
-                pass
 
-    def _give_back(self, bound: Bound | None) -> None:
-        self.gate.leave("neither")
-        if self.budget and bound:
-            self.budget.settle(bound, is_free=True)
-
-    async def _try(self, session: Any, request: str, key: str, data: bytes, n: int, turn: int, bound: Bound | None, until: float | None) -> Sent | Failure | _Again:
+    async def _try(self, session: Any, request: str, key: str, data: bytes, n: int, turn: int, bound: Bound, until: float | None) -> Sent | Failure | _Again:
         """One try, with what it means for gate, budget and ledger."""
         outcome: Outcome = "neither"
         began = time.monotonic()
         if self._ledger:
-            self._ledger.send(request, run=self._run, key=key, draws=n, tokens_bound=bound.tokens if bound else None, usd_bound=self.budget.dollars(bound) if self.budget and bound else None)
+            self._ledger.send(request, run=self._run, key=key, draws=n, tokens_bound=bound.tokens, usd_bound=self.budget.dollars(bound))
         try:
             found = await self._post(session, data, request, turn, until)
             outcome = "fine" if isinstance(found, Reply | Failure) else "trouble" if isinstance(found, _Again) and not found.is_whole else "neither"
@@ -159,12 +155,10 @@ class Sender:
         if isinstance(found, Reply) and not found.choices:
             found = _Again("empty (no choices)", is_lost=True, is_whole=True, reply=found)
         if isinstance(found, Reply):
-            if self.budget and bound:
-                self.budget.settle(bound, found.tokens_in, found.tokens_out)
+            self.budget.settle(bound, found.tokens_in, found.tokens_out)
             return Sent(found, request, time.monotonic() - began)
         is_lost = isinstance(found, _Again) and found.is_lost
-        if self.budget and bound:
-            self.budget.settle(bound, is_free=not is_lost)
+        self.budget.settle(bound, is_free=not is_lost)
         if self._ledger:
             (self._ledger.lose if is_lost else self._ledger.refuse)(request, self._run)
         if isinstance(found, LimbeckError):
@@ -177,7 +171,7 @@ class Sender:
 
         limits = {} if until is None else {"timeout": aiohttp.ClientTimeout(total=max(0.001, min(self._timeout_s, until - time.monotonic())))}
         try:
-            async with session.post(self.url, data=data, headers={"Idempotency-Key": request}, **limits) as response:
+            async with session.post(self.url, data=data, headers={"Idempotency-Key": request, "Content-Type": "application/json"}, **limits) as response:
                 content = await _read_whole(response)
                 return self._judge(response.status, response.headers, content)
         except aiohttp.InvalidURL as problem:
@@ -218,7 +212,7 @@ class Sender:
         return f" (it lists {', '.join(self._models[:5])})" if status == 404 and self._models else ""
 
 
-async def settle_all(workers: list[asyncio.Future[None]], sender: Sender, grace_s: float) -> None:
+async def settle_all(workers: Sequence[asyncio.Future[None]], sender: Sender, grace_s: float) -> None:
     """Wait for the workers; when one fails, the others' replies under way get `grace_s` to come in, and the error is raised."""
     try:
         await asyncio.wait(workers, return_when=asyncio.FIRST_EXCEPTION)
