@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from limbeck.errors import LimbeckError
+from limbeck.models.precision import is_bf16_native
 from limbeck.recipe.schema import StudentSection
 
 FACTS = "limbeck.json"  # beside config.json: what is ours to say of an expert that transformers can load by itself
@@ -45,7 +46,7 @@ def build_decoder(student: StudentSection, source: str, vocabulary: int, stop: i
     transformers = _transformers(source)
     if source:
         refuse_pickles(source)
-        wanted = torch.bfloat16 if student.lora_rank else torch.float32  # frozen weights need no spare digits
+        wanted = torch.bfloat16 if student.lora_rank and is_bf16_native() else torch.float32  # frozen weights need no spare digits
         try:
             model = transformers.AutoModelForCausalLM.from_pretrained(source, dtype=wanted, use_safetensors=True)
         except (OSError, ValueError) as problem:

@@ -12,13 +12,14 @@ from limbeck.errors import LimbeckError
 from limbeck.records import Answer, Candidate, Prompt
 from limbeck.teachers import likelihood
 from limbeck.teachers.endpoint import Sampling, strip_reasoning
+from limbeck.teachers.pool import is_bf16_native
 
 BATCH = 8
 Done = Callable[[int, Answer], None]
 
 
 class LocalModel:
-    """A causal language model from a folder (or a hub id), in bfloat16. Prompts of like length are answered together."""
+    """A causal language model from a folder (or a hub id), in bfloat16 where that is native. Prompts of like length are answered together."""
 
     def __init__(self, source: str, *, name: str = "", sampling: Sampling | None = None, batch: int = BATCH, ranks: bool = False, decide: dict[str, Any] | None = None) -> None:
         """`ranks`: several answers are a beam's, best first, and not draws. `decide`: how an expert settles on the beginning of its answer."""
@@ -29,9 +30,10 @@ class LocalModel:
         import torch
 
         _refuse_pickles(source)
+        self.precision = "bfloat16" if torch.cuda.is_available() or is_bf16_native() else "float32"  # a processor without bfloat16 is 25 times slower in it
         try:
             self._tokenizer: Any = AutoTokenizer.from_pretrained(source, padding_side="left")
-            self._model: Any = AutoModelForCausalLM.from_pretrained(source, dtype=torch.bfloat16, use_safetensors=True).eval().to("cuda" if torch.cuda.is_available() else "cpu")
+            self._model: Any = AutoModelForCausalLM.from_pretrained(source, dtype=getattr(torch, self.precision), use_safetensors=True).eval().to("cuda" if torch.cuda.is_available() else "cpu")
         except (OSError, ValueError) as problem:
             raise LimbeckError(f"this model cannot be loaded: {str(problem).splitlines()[0]}", f"hf:{source}", "name a folder in Hugging Face form with safetensors weights, or a hub id that can be reached") from problem
         if self._tokenizer.pad_token_id is None:
@@ -44,7 +46,7 @@ class LocalModel:
 
     def settings(self) -> dict[str, Any]:
         """What must be equal for two sets of answers to be comparable."""
-        return {"precision": "bfloat16", **asdict(self.sampling)}
+        return {"precision": self.precision, **asdict(self.sampling)}
 
     def answer(self, prompts: Sequence[Prompt], *, k: int = 1) -> list[Answer]:
         """All answers, in order."""

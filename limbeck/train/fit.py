@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from limbeck.errors import LimbeckError
 from limbeck.models.expert import build_network, build_shape, save_expert, start_from
+from limbeck.models.precision import is_bf16_native
 from limbeck.recipe.schema import StudentSection, TrainSection
 from limbeck.run import Step
 from limbeck.task import Codec
@@ -138,9 +139,7 @@ def read_task(dataset: Path) -> str:
 
 def _precision(wanted: str) -> str:
     """bf16 only where the processor multiplies it natively: elsewhere autocast is slower than float32."""
-    if wanted == "fp32" or (not torch.cuda.is_available() and not torch.cpu._is_avx512_bf16_supported()):
-        return "no"
-    return "bf16"
+    return "bf16" if wanted == "bf16" and is_bf16_native() else "no"
 
 
 @dataclass(slots=True)
