@@ -282,7 +282,7 @@ def _evaluate(run: Run, recipe: Recipe, task: Any, dataset: Path, tell: Tell) ->
     seen: list[Example] = []
     makers: dict[str, Any] = {}
     if recipe.teacher.model != "generator" and recipe.evaluate.teacher:
-        makers["teacher"] = (recipe.teacher.model, lambda: teaching.get_examined(recipe.teacher, task))
+        makers["teacher"] = (recipe.teacher.model, lambda: teaching.get_examined(recipe.teacher, task, str(run.path.resolve())))
     ways, costs = {}, {}
     for arm in arms_of(recipe):
         path = run.path / "train" / arm.folder / "expert"

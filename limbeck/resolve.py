@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import json
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -15,6 +16,7 @@ from urllib.parse import urlsplit
 
 from limbeck.answerer import Posed
 from limbeck.errors import LimbeckError
+from limbeck.recipe.schema import TeacherSection
 from limbeck.records import Candidate, Example, Prompt, content_id
 from limbeck.run import hash_file
 from limbeck.task import Task
@@ -218,6 +220,55 @@ def get_endpoint(model: str, base_url: str = "", sampling: dict[str, Any] | None
     ledger = Ledger(cache_folder().parent / "ledger.sqlite") if use_cache else None
     rest.setdefault("price_usd", None if urlsplit(address).hostname in OWN_MACHINE else get_price(model))
     return Endpoint(model, address, api_key=os.environ.get("OPENAI_API_KEY", ""), sampling=Sampling(**(sampling or {})), ledger=ledger, **rest)
+
+
+def get_teacher(section: TeacherSection, run: str) -> Any:
+    """A recipe's language model as a teacher, with the ledger behind it; `run` names whose accounts are kept."""
+    from limbeck.data.sources import cache_folder
+    from limbeck.teachers.endpoint import Sampling
+    from limbeck.teachers.ledger import Ledger
+
+    sampling = Sampling(temperature=section.temperature, top_p=section.top_p, max_tokens=section.max_tokens, system=section.system, style=section.style, seed=section.seed)
+    ledger = Ledger(cache_folder().parent / "ledger.sqlite")
+    if section.model.startswith("openai:"):
+        return _served_teacher(section, sampling, ledger, run)
+    from limbeck.teachers.local import LocalModel
+    from limbeck.teachers.remembered import Remembered
+
+    source = weights_of(section.model)
+    model = LocalModel(source, name=section.model, sampling=sampling)
+    return Remembered(model, [section.model, hash_weights(Path(source)) if Path(source).is_dir() else section.revision], ledger, run)
+
+
+def _served_teacher(section: TeacherSection, sampling: Any, ledger: Any, run: str) -> Any:
+    from limbeck.teachers.budget import Allowance
+    from limbeck.teachers.endpoint import Endpoint, Output
+
+    model, address = section.model.removeprefix("openai:"), section.base_url or os.environ.get("OPENAI_BASE_URL", "")
+    if not address.startswith(("http://", "https://")):
+        raise LimbeckError(f"{address!r} is no address of a server" if address else "no server is named", "teacher.base_url", "write http://HOST:PORT/v1, or set OPENAI_BASE_URL")
+    host, key = urlsplit(address).hostname, os.environ.get(section.key_env, "")
+    if not key and host not in OWN_MACHINE:
+        raise LimbeckError("there is no key for this server", section.key_env, f"set {section.key_env} (any word, where the server wants none), or name another variable in teacher.key_env")
+    if (section.price_in_usd is None) != (section.price_out_usd is None):
+        raise LimbeckError("half a price is given", "teacher.price_in_usd, teacher.price_out_usd", "give both, in dollars a million tokens, or neither")
+    price = (section.price_in_usd, section.price_out_usd) if section.price_in_usd is not None and section.price_out_usd is not None else None if host in OWN_MACHINE else get_price(model)
+    return Endpoint(
+        model, address, api_key=key, sampling=sampling, output=Output(schema=_schema(section.schema_file)), revision=section.revision, concurrency=section.concurrency, timeout_s=section.timeout_s,
+        deadline_s=section.deadline_s, retries=section.retries, price_usd=price, allowance=Allowance(usd=section.budget_usd, tokens=section.budget_tokens, when_spent=section.when_spent), ledger=ledger, run=run, by_batch=section.batch_file,
+    )  # fmt: skip
+
+
+def _schema(path: str) -> dict[str, Any] | None:
+    if not path:
+        return None
+    try:
+        found = json.loads(Path(path).read_text(encoding="utf-8"))
+        if not isinstance(found, dict):
+            raise ValueError("it is no object")
+        return found
+    except (OSError, ValueError) as problem:
+        raise LimbeckError(f"the schema cannot be read: {problem}", f"teacher.schema_file = {path}", "name a JSON file that holds a JSON schema") from problem
 
 
 def get_pose(task: Task) -> Callable[[Prompt], Prompt]:

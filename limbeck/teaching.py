@@ -45,7 +45,7 @@ def check_recipe(recipe: Recipe, kinds: Sequence[str]) -> None:
 
 def distill_run(recipe: Recipe, task: Any, codec: Any, step: Step, forbidden: Sequence[str], tell: Tell) -> None:
     """The dataset of a recipe whose data are texts."""
-    teacher = get_teacher(recipe.teacher, task) if asks(recipe, task) else None
+    teacher = get_teacher(recipe.teacher, task, step_run(step)) if asks(recipe, task) else None
     origins = origins_of(recipe, task)
     mixed = tuple(load_set(mix.source, mix.weight, mix.terms) for mix in recipe.mix)
     desk = Desk(
@@ -56,11 +56,11 @@ def distill_run(recipe: Recipe, task: Any, codec: Any, step: Step, forbidden: Se
     distill_texts(desk, recipe.teacher, recipe.distill, recipe.keep, step, lambda record: tell("distill", record))
 
 
-def get_teacher(section: TeacherSection, task: Any) -> Any:
+def get_teacher(section: TeacherSection, task: Any, run: str) -> Any:
     """Who answers: None for the task's own gold."""
     if section.model == "generator":
         return None
-    return resolve.get_teacher(section, task) if resolve.is_language_model(section.model) else resolve.get_expert(section.model, task, name=section.model)
+    return resolve.get_teacher(section, run) if resolve.is_language_model(section.model) else resolve.get_expert(section.model, task, name=section.model)
 
 
 def asks(recipe: Recipe, task: Any) -> bool:
@@ -147,11 +147,16 @@ def write_terms(expert: Path, binding: terms.Binding, recipe: Recipe) -> None:
     terms.write_terms(expert, binding, recipe.terms.accept)
 
 
-def get_examined(section: TeacherSection, task: Any) -> Any:
+def step_run(step: Step) -> str:
+    """The name under which a run folder keeps accounts in the ledger."""
+    return str(step.path.resolve().parent)
+
+
+def get_examined(section: TeacherSection, task: Any, run: str) -> Any:
     """The teacher as it is examined: greedy where it is a language model, through the same ledger and within the same budget."""
     if not resolve.is_language_model(section.model):
         return resolve.get_expert(section.model, task, name="teacher")
-    answerer = resolve.get_teacher(section.model_copy(update={"temperature": 0.0, "samples": 1}), task)
+    answerer = resolve.get_teacher(section.model_copy(update={"temperature": 0.0, "samples": 1}), f"{run} examination")
     answerer.name = "teacher"
     return answerer
 
