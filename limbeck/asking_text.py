@@ -21,7 +21,7 @@ def ask_text(model: str, text: str, task_name: str, *, k: int, plain: bool, as_j
     """
     if not text.strip() or len(text) > LONGEST:
         raise LimbeckError("the request is empty" if not text.strip() else f"the request has {len(text):,} characters", "TEXT", f"write what you want to know, in at most {LONGEST:,} characters")
-    task: Any = resolve.get_task(task_name) if task_name else None
+    task: Any = resolve.get_task(task_name) if task_name in resolve.TASKS else None  # a task of the user's own is asked as it stands
     prompt: Prompt = task.prompt_for(text) if hasattr(task, "prompt_for") else Prompt(id="ask", text=text)
     speaks = resolve.is_language_model(model)
     sampling = {"temperature": 0.7 if k > 1 else 0.0}

@@ -287,7 +287,7 @@ def _evaluate(run: Run, recipe: Recipe, task: Any, dataset: Path, tell: Tell) ->
     for arm in arms_of(recipe):
         path = run.path / "train" / arm.folder / "expert"
         ways[arm.name] = way = ways[arm.name] if arm.name in ways else _sweep(run, recipe, task, dataset, arm, path, tell)
-        makers[arm.folder] = ([resolve.hash_weights(path), way], lambda path=path, arm=arm, way=way: load_swept(str(path), task.name, arm.folder, way))
+        makers[arm.folder] = ([resolve.hash_weights(path), way], lambda path=path, arm=arm, way=way: load_swept(str(path), recipe.recipe.task, arm.folder, way))
         if recipe.evaluate.footprint and arm.name not in costs:
             costs[arm.name] = _footprint(run, recipe, task, dataset, arm, path, way, tell)
     for name in recipe.evaluate.baselines:
@@ -313,7 +313,7 @@ def _sweep(run: Run, recipe: Recipe, task: Any, dataset: Path, arm: Arm, path: P
     step = run.step(f"sweep/{arm.name}", section, {"answerer": resolve.hash_weights(path), "task": [task.name, task.version]}, ("evaluate", "models", "tasks"))
     if not _ready(step, tell):
         examples = _examples(task, recipe.evaluate.sweep_split, dataset, recipe.evaluate.limit)
-        step.write_json("sweep.json", sweep(task, str(path), settings, examples, recipe.evaluate.k, lambda done, of: tell("evaluate", {"answerer": arm.name, "split": "sweep", "done": done, "of": of})))
+        step.write_json("sweep.json", sweep(task, str(path), settings, examples, recipe.evaluate.k, lambda done, of: tell("evaluate", {"answerer": arm.name, "split": "sweep", "done": done, "of": of}), recipe.recipe.task))
         step.finish()
     return json.loads((step.path / "sweep.json").read_text(encoding="utf-8"))["chosen"]
 
@@ -334,7 +334,7 @@ def _footprint(run: Run, recipe: Recipe, task: Any, dataset: Path, arm: Arm, pat
     step = run.step(f"footprint/{arm.name}", section, {"answerer": resolve.hash_weights(path)}, ("models",))
     if not _ready(step, tell):
         examples = _examples(task, recipe.evaluate.splits[0], dataset, recipe.evaluate.footprint)
-        step.write_json("footprint.json", footprint(path, task.name, way, examples, recipe.evaluate.k))
+        step.write_json("footprint.json", footprint(path, recipe.recipe.task, way, examples, recipe.evaluate.k))
         step.finish()
     return json.loads((step.path / "footprint.json").read_text(encoding="utf-8"))
 

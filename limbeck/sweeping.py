@@ -28,14 +28,14 @@ def load_swept(path: str, task_name: str, name: str, setting: dict[str, Any]) ->
     return set_sampling(resolve.get_expert(path, resolve.get_task(task_name), name=name), setting)
 
 
-def sweep(task: Any, path: str, settings: Sequence[dict[str, Any]], examples: Sequence[Example], k: int, progress: Progress) -> dict[str, Any]:
+def sweep(task: Any, path: str, settings: Sequence[dict[str, Any]], examples: Sequence[Example], k: int, progress: Progress, task_name: str = "") -> dict[str, Any]:
     """Every setting's scores on the same examples; `chosen` has the highest mean of top 1 and top k, the first of equals."""
     from limbeck.evaluate.examine import examine, measures_of
 
     main = measures_of(task)[0]
     tried = []
     for number, setting in enumerate(settings):
-        expert = load_swept(path, task.name, "swept", setting)
+        expert = load_swept(path, task_name or task.name, "swept", setting)
         result = examine(task, expert, examples, split="sweep", k=k)
         best = [[max(t.get(main, [])[:rank], default=0.0) for t in result["trials"]] for rank in (1, k)]
         means = [sum(values) / max(1, len(values)) for values in best]

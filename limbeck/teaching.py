@@ -46,11 +46,13 @@ def check_recipe(recipe: Recipe, kinds: Sequence[str]) -> None:
 def distill_run(recipe: Recipe, task: Any, codec: Any, step: Step, forbidden: Sequence[str], tell: Tell) -> None:
     """The dataset of a recipe whose data are texts."""
     teacher = get_teacher(recipe.teacher, task, step_run(step)) if asks(recipe, task) else None
+    from limbeck.decontaminating import against_texts
+
     origins = origins_of(recipe, task)
     mixed = tuple(load_set(mix.source, mix.weight, mix.terms) for mix in recipe.mix)
     desk = Desk(
         task=task, teacher=teacher, pose=resolve.get_pose(task), origins=origins, by=tuple(range(len(origins))), codec=codec, contamination=_contamination(recipe, task, forbidden),
-        opt_out=opt_out(recipe), mixed=mixed, terms=terms.paragraph([*origins, *(o for m in mixed for o in m.origins)]),
+        opt_out=opt_out(recipe), against=tuple(against_texts(recipe.keep.against)) if recipe.keep.against else None, mixed=mixed, terms=terms.paragraph([*origins, *(o for m in mixed for o in m.origins)]),
         accounts=getattr(teacher, "accounts", dict),
     )  # fmt: skip
     distill_texts(desk, recipe.teacher, recipe.distill, recipe.keep, step, lambda record: tell("distill", record))
@@ -101,8 +103,9 @@ def _contamination(recipe: Recipe, task: Any, forbidden: Sequence[str]) -> Any:
 
     if recipe.keep.contamination == "off":
         return None
-    own = [(f"{task.name}", str(at), text) for at, text in enumerate(forbidden)]
-    return Contamination([*own, *(known_texts() if recipe.keep.contamination == "known" else ())], recipe.distill.ngram)
+    own = [(task.name, str(at), text) for at, text in enumerate(forbidden)]
+    known = known_texts() if recipe.keep.contamination == "known" else None
+    return Contamination([*own, *(known or ())], recipe.distill.ngram, not_looked_at=known.not_looked_at if known else None)
 
 
 def opt_out(recipe: Recipe) -> Any:

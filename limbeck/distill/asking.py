@@ -43,6 +43,7 @@ class Desk:
     codec: Codec | None = None
     contamination: Any = None
     opt_out: Any = None
+    against: tuple[tuple[str, str, str], ...] | None = None
     mixed: tuple[MixedSet, ...] = ()
     terms: str = ""
     accounts: Callable[[], dict[str, Any]] = field(default=dict)
@@ -55,6 +56,7 @@ def distill_texts(desk: Desk, asking: TeacherSection, section: DistillSection, k
     drafts = (_draft(desk, example, answer) for example, answer in zip(examples, answers, strict=True))
     kept = keep_records(
         drafts, section=keep, verify=desk.task.verify if keep.verify else None, score=desk.task.score if keep.gold else None, contamination=desk.contamination, opt_out=desk.opt_out,
+        against=desk.against,
     )  # fmt: skip
     _check(kept, asking, step)
     records, dev, held_out = _part(desk, section, step, kept)
@@ -110,7 +112,7 @@ def _draft(desk: Desk, example: Example, answer: Answer) -> Draft:
     key = normalise(text) + "|" + content_id(dict(example.prompt.context.get("table", {})), 8) + (f"|{example.gold[0]}" if many and example.gold else "")
     return Draft(
         id=example.id, text=example.prompt.text, context={k: v for k, v in context.items() if k != "document"}, key=key, gold=example.gold, source=example.source, by=desk.by,
-        draws=tuple(Draw(text=tidy(c.text), score=c.score, meta=c.meta) for c in answer.candidates), status=answer.status, reason=answer.reason,
+        draws=tuple(Draw(text=tidy(c.text), score=c.score, meta=c.meta) for c in answer.candidates), status=answer.status, reason=answer.reason, example=example,
     )  # fmt: skip
 
 

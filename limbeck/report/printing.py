@@ -69,6 +69,8 @@ def _print_headline(console: Console, headline: dict[str, Any]) -> None:
 
 def print_comparisons(rows: Sequence[dict[str, Any]], console: Console | None = None) -> None:
     """Paired differences in points."""
+    if not rows:
+        return
     table = Table(title="paired differences in points [95 %]", title_justify="left")
     adjusted = any("p_holm" in row for row in rows)
     for heading in ("split", "measure", "a", "b", "a - b", "interval", "p", *(["p, Holm"] if adjusted else []), "n"):

@@ -25,10 +25,12 @@ class LocalModel:
         """`ranks`: several answers are a beam's, best first, and not draws. `decide`: how an expert settles on the beginning of its answer."""
         try:
             from transformers import AutoModelForCausalLM, AutoTokenizer
+            from transformers.utils import logging
         except ImportError as problem:
             raise LimbeckError("transformers is not installed", f"hf:{source}", "pip install 'limbeck[hf]'") from problem
         import torch
 
+        logging.disable_progress_bar()
         _refuse_pickles(source)
         self.precision = "bfloat16" if torch.cuda.is_available() or is_bf16_native() else "float32"  # a processor without bfloat16 is 25 times slower in it
         try:
