@@ -8,12 +8,13 @@ from typing import Any
 
 from limbeck.data.sources import read_source
 from limbeck.errors import LimbeckError
-from limbeck.records import Example, Prompt, content_id
+from limbeck.records import Candidate, Check, Example, Prompt, content_id
 from limbeck.tasks.extract import last_number, strict_number, to_number
 from limbeck.tasks.text_task import TextTask
 
 SCORER_VERSION = 1
 MGSM_SHOTS = 8
+APART_OF = 20  # one in so many training problems is for dev loss, and another for an examination
 ASK = "{question}\n\nWork it out step by step. End with a line that says: The answer is N."
 NATIVE = {
     "bn": "ধাপে ধাপে সমাধান করুন। শেষ লাইনে শুধু উত্তরটি সংখ্যায় লিখুন।", "de": "Löse die Aufgabe Schritt für Schritt. Schreibe in die letzte Zeile nur die Antwort als Zahl.",
@@ -33,13 +34,17 @@ class NumberTask(TextTask):
     def judge(self, example: Example, text: str) -> dict[str, float] | str:
         """Right where the last number equals the gold to 1e-6."""
         said, marked, gold = last_number(text), strict_number(text), to_number(example.gold[0])
+        gold = last_number(example.gold[0]) if gold is None else gold  # a worked solution ends in its answer
         if said is None or gold is None:
             return "no number in the answer"
         return {"correct": float(abs(said - gold) < 1e-6), "strict": float(marked is not None and abs(marked - gold) < 1e-6)}
 
 
 class Gsm8kTask(NumberTask):
-    """1,319 test problems. `shots` training problems with their solutions go before, as earlier turns."""
+    """1,319 test problems, whose gold is a number, and 7,473 to learn from, whose gold is a worked solution that ends in "The answer is N."
+
+    `shots` training problems with their solutions go before, as earlier turns.
+    """
 
     name = "gsm8k"
     known_splits = ("test", "train")
@@ -52,6 +57,15 @@ class Gsm8kTask(NumberTask):
         before = [m for row in self._rows("train")[: self.shots] for m in _turns(row)] if self.shots else []
         return [self._example(number, row, split, before) for number, row in enumerate(self._rows(split))]
 
+    def apart(self, purpose: str) -> list[Example]:
+        """Training problems that are not learnt from: for "dev" or for the "examination", a twentieth each by a hash of the question."""
+        wanted = ("dev", "examination").index(purpose)
+        return [e for e in self._load("train") if int(content_id(["apart", e.prompt.text], 8), 16) % APART_OF == wanted]
+
+    def verify(self, prompt: Prompt, candidate: Candidate) -> Check:
+        """Fit to be judged: not empty. Its outcome is its last number."""
+        return Check(ok=bool(candidate.text.strip()), reason="" if candidate.text.strip() else "empty", outcome=last_number(candidate.text))
+
     def _rows(self, split: str) -> list[dict[str, str]]:
         rows = [json.loads(line) for line in read_source("gsm8k", f"gsm8k/{split}.jsonl").decode().splitlines()]
         if any("#### " not in r.get("answer", "") for r in rows):
@@ -61,12 +75,17 @@ class Gsm8kTask(NumberTask):
     def _example(self, number: int, row: dict[str, str], split: str, before: list[dict[str, str]]) -> Example:
         name, text = f"gsm8k-{split}-{number}", ASK.format(question=row["question"])
         context: dict[str, Any] = {"messages": [*before, {"role": "user", "content": text}]} if before else {}
-        return Example(id=name, prompt=Prompt(id=name, text=text, context=context), gold=(row["answer"].split("#### ")[-1].strip(),), source="gsm8k")
+        gold = row["answer"].split("#### ")[-1].strip() if split == "test" else _worked(row)
+        return Example(id=name, prompt=Prompt(id=name, text=text, context=context), gold=(gold,), source="gsm8k")
+
+
+def _worked(row: dict[str, str]) -> str:
+    reasoning, _, answer = row["answer"].partition("#### ")
+    return f"{_plain(reasoning)}The answer is {answer.strip()}."
 
 
 def _turns(row: dict[str, str]) -> list[dict[str, str]]:
-    reasoning, _, answer = row["answer"].partition("#### ")
-    return [{"role": "user", "content": ASK.format(question=row["question"])}, {"role": "assistant", "content": f"{_plain(reasoning)}The answer is {answer.strip()}."}]
+    return [{"role": "user", "content": ASK.format(question=row["question"])}, {"role": "assistant", "content": _worked(row)}]
 
 
 def _plain(solution: str) -> str:
