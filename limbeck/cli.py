@@ -331,6 +331,31 @@ def catalog(
     run_catalog(model, as_json)
 
 
+@app.command()
+def terms(
+    target: Annotated[str | None, typer.Argument(metavar="[RUN_OR_MODEL]")] = None,
+    list_all: Annotated[bool, typer.Option("--list", help="the terms that limbeck knows")] = False,
+    accept: Annotated[list[str] | None, typer.Option("--accept-terms", metavar="ID", help="that you accept, or have permission under; recorded in an expert's terms.json; may be repeated")] = None,
+    bill: Annotated[str, typer.Option("--bill", metavar="FORM", help="a bill of materials instead: spdx (3.0.1) or cyclonedx (1.6)")] = "",
+    records: Annotated[str, typer.Option("--records", metavar="ID", help="the records under these terms, as a list for keep.opt_out")] = "",
+    text: Annotated[str, typer.Option("--hash-text", metavar="FILE", help="a text's line for an opt-out list; - reads standard input")] = "",
+    as_json: Json = False,
+) -> None:  # fmt: skip
+    """What binds a run's data, an expert or a model's outputs, and the record that binds it."""
+    from limbeck import terming
+
+    if text:
+        sys.stdout.write(terming.hash_file_text(text) + "\n")
+    elif list_all:
+        terming.show_list(as_json)
+    elif target is None:
+        raise LimbeckError("whose terms?", "limbeck terms", "name a run, an expert or a MODEL; --list shows all terms")
+    elif records:
+        sys.stdout.writelines(line + "\n" for line in terming.list_records(target, records))
+    else:
+        terming.show_terms(target, as_json, bill, accept or ())
+
+
 @data_app.command("list")
 def data_list(as_json: Json = False) -> None:
     """Sources that limbeck knows, with licence and checksum."""

@@ -84,8 +84,12 @@ def spdx(binding: Binding, name: str, created: str) -> dict[str, Any]:
         relate(part, "hasConcludedLicense", under)
         if "base" in roles:
             relate(expert, "descendantOf", part)
-        if set(roles) - {"base"}:
-            relate(part, "generates", dataset, comment=", ".join(r for r in roles if r != "base"))
+        if _is_data(origin):
+            relate(dataset, "descendantOf", part)
+        elif made := [r for r in roles if r not in ("base", "judge")]:
+            relate(part, "generates", dataset, comment=", ".join(made))
+        if "judge" in roles:
+            relate(part, "other", dataset, comment="judged its records")
     ids = [e["spdxId"] for e in graph[1:]]
     graph.append({"type": "SpdxDocument", "spdxId": f"{space}#document", "creationInfo": "_:creation", "name": f"{name}: what binds it", "profileConformance": ["core", "software", "simpleLicensing"], "rootElement": [expert], "element": ids, "comment": NOT_ADVICE})
     return {"@context": CONTEXT, "@graph": graph}
