@@ -36,7 +36,9 @@ class Progress:
         elif event == "skip":
             self.console.print(f"[dim]{facts['name']}  {facts['why']}[/dim]", highlight=False)
         elif event == "distill":
-            self._bar("distill", facts["done"], facts["of"], "")
+            self._bar("distill", facts["done"], facts["of"], _spent(facts))
+        elif event == "targets":
+            self._bar("teacher's distributions", facts["done"], facts["of"], "rows")
         elif event == "train" and "tokens_per_s" in facts:
             self._bar(f"train {facts['arm']}", facts["step"], facts["steps"], f"loss {facts['loss']:.3f}  {facts['tokens_per_s']:,.0f} tokens/s")
         elif event == "evaluate":
@@ -54,3 +56,12 @@ class Progress:
         self.bars.update(self._tasks[name], completed=done, note=note)
         if done >= total:
             self.bars.remove_task(self._tasks.pop(name))
+
+
+def _spent(facts: dict[str, Any]) -> str:
+    """What asking a teacher has cost, will cost, and how long it takes, where that is known."""
+    if "concurrency" not in facts:
+        return ""
+    money = "" if facts.get("cost_usd") is None else f"${facts['cost_usd']:.4f}" + (f" of about ${facts['projected_usd']:.4f}" if facts.get("projected_usd") is not None else "")
+    left = "" if facts.get("seconds_left") is None else f"{facts['seconds_left']:.0f} s left"
+    return ", ".join(part for part in (f"{facts['in_flight']} in flight", f"{facts['failed']} failed" if facts["failed"] else "", f"{facts['tokens_in'] + facts['tokens_out']:,} tokens", money, left) if part)

@@ -181,10 +181,10 @@ def packing_of(recipe: Recipe, student: StudentSection, train: TrainSection) -> 
 
 def capture_run(recipe: Recipe, student: StudentSection, train: TrainSection, dataset: Path, step: Step, tell: Tell) -> None:
     """The teacher's distributions over a dataset as its students will see it."""
-    from limbeck.distill.capture import capture_targets
-    from limbeck.models.decoder import load_tokenizer
+        from limbeck.models.decoder import load_tokenizer
+    from limbeck.train.capture import capture_targets
     from limbeck.train.packing import pack_dataset
 
     tokenizer = load_tokenizer(resolve.weights_of(packing_of(recipe, student, train)["tokenizer"]))
     packed = pack_dataset(dataset, "data", tokenizer, student.length, train.whole)
-    capture_targets(resolve.weights_of(recipe.teacher.model), packed, len(tokenizer), recipe.distill, step, lambda record: tell("targets", record))
+    capture_targets(resolve.weights_of(recipe.teacher.model), packed, tokenizer, recipe.distill, step, lambda record: tell("targets", record))
