@@ -35,7 +35,7 @@ def serial(binding: Binding, name: str) -> uuid.UUID:
 
 
 def _is_data(origin: Origin) -> bool:
-    return origin.model.startswith(("people:", "file:", "generator"))
+    return origin.model == "generator" or origin.model.startswith(("people:", "file:"))
 
 
 def _roles(binding: Binding) -> dict[str, tuple[Origin, list[str], int]]:

@@ -24,6 +24,7 @@ from limbeck.records import Origin
 Train = Literal["any", "no_competing", "same_family", "forbidden", "unknown"]
 TRAIN: tuple[str, ...] = ("any", "no_competing", "same_family", "forbidden", "unknown")  # least restrictive first
 UNKNOWN, OWN, UNSTATED, HOSTED = "unknown", "own", "unstated", "hosted"
+OWN_DATA = frozenset(["builtin:cf"])  # shipped experts that learnt from their task's generator alone; others say in terms.json what they owe
 _SUFFIX = re.compile(
     r"-(instruct|chat|it|base|pt|turbo|instant|versatile|latest|preview|hf|free|text|gguf|ggml|awq|gptq|mlx|onnx|exl[23]|bnb|quantized|dynamic|qat|unsloth|lite|reference|distributed"
     r"|fp(4|8|16|32)|bf16|nvfp4|mxfp4|int[48]|[2-8]bit|w\d+a\d+|i?q\d(-[k\d])?(-(xs|s|m|l|xl|xxs))?|v\d+(\.\d+)*|\d{4}|\d{6,8}|\d{4}-\d{2}-\d{2}|maas|0)$"
@@ -210,7 +211,7 @@ def _of_people(model: str) -> tuple[str, ...]:
 
 def _of_expert(model: str) -> tuple[str, ...]:
     """An expert made by limbeck is its maker's own; what binds it through its teachers stands in its terms.json and is joined apart."""
-    if model.startswith(("baseline:", "generator")):
+    if model == "generator" or model.startswith("baseline:") or model in OWN_DATA:
         return (OWN,)
     if model.startswith("builtin:") and expert_terms(Path(str(resources.files("limbeck") / "experts" / model.removeprefix("builtin:")))):
         return (OWN,)
