@@ -288,6 +288,31 @@ def test_a_third_generation_still_owes_the_first_ones_name(tmp_path):
     assert "record three-1" in caught.value.where and "Llama-3.1" in caught.value.where
 
 
+def test_an_expert_is_known_under_every_name_it_goes_by(tmp_path, monkeypatch):
+    binding = join([("a", (LLAMA31,))]).join_origin("weights", origin("base", "hf:meta-llama/Meta-Llama-3-8B"))
+    terms.write_terms(tmp_path / "run" / "expert", binding)
+    for model in (tmp_path / "run", tmp_path / "run" / "expert", f"hf:{tmp_path / 'run' / 'expert'}"):
+        assert [o.terms for o in terms.lineage("generator", str(model))] == ["own", "llama-3.1", "llama-3"]
+        assert terms.family_of(str(model)) == "llama-3"  # that of the weights it started from
+    monkeypatch.chdir(tmp_path)
+    assert terms.lineage("base", "run")[0].terms == "own"
+    assert [o.terms for o in terms.lineage("generator", "openai:gpt-4o")] == ["openai"]
+
+
+def test_weights_of_an_expert_bring_all_that_it_owes(tmp_path):
+    terms.write_terms(tmp_path, join([("a", (LLAMA31,))]))
+    binding = join([("b", (OWN,))]).join_origin("weights", *terms.lineage("base", str(tmp_path)))
+    with pytest.raises(LimbeckError, match='begins with "Llama"'):
+        gate(binding, "export", Student(name="x"))
+
+
+def test_an_acceptance_keeps_the_day_it_was_made(tmp_path):
+    binding = join([("a", (JUDGE,))])
+    terms.write_terms(tmp_path, binding, ["openai"], "2026-01-02")
+    terms.write_terms(tmp_path, binding, ["openai", "mit"], "2026-03-04")
+    assert [(a.id, a.date) for a in Binding.load(tmp_path / "terms.json").accepted] == [("openai", "2026-01-02"), ("mit", "2026-03-04")]
+
+
 def test_records_that_do_not_say_who_are_under_all_origins_of_their_set(tmp_path):
     binding = read_binding(dataset(tmp_path, [{"id": "a"}, {"id": "b", "by": [1]}, {"id": "c", "by": []}], [QWEN, JUDGE]))
     assert {b.terms.id: (b.records, b.first) for b in binding.bound()} == {"apache-2.0": (1, "a"), "openai": (2, "a"), "unknown": (1, "c")}

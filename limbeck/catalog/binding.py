@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -15,7 +16,21 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from limbeck.catalog.families import TRAIN, UNKNOWN, Effects, Terms, expert_terms, get_terms, load_terms, split_ids
+from limbeck.catalog.families import (
+    OWN,
+    TRAIN,
+    UNKNOWN,
+    Effects,
+    Terms,
+    bare_name,
+    expert_terms,
+    find_terms,
+    get_terms,
+    load_terms,
+    local_folder,
+    origin,
+    split_ids,
+)
 from limbeck.errors import LimbeckError
 from limbeck.records import Origin
 from limbeck.run import write_atomically
@@ -85,9 +100,9 @@ class Binding:
             for place in group.by:
                 for name in split_ids(self.seen[place].terms):
                     here.setdefault(name, self.seen[place])
-            for name, origin in here.items():
+            for name, whose in here.items():
                 old = counts.get(name)
-                counts[name] = replace(old, records=old.records + group.records) if old else Bound(terms=self.terms(name), records=group.records, first=group.first, origin=origin)
+                counts[name] = replace(old, records=old.records + group.records) if old else Bound(terms=self.terms(name), records=group.records, first=group.first, origin=whose)
         return sorted(counts.values(), key=lambda b: (-TRAIN.index(b.terms.effects.train), b.terms.id))
 
     def terms(self, name: str) -> Terms:
@@ -112,9 +127,10 @@ class Binding:
         """Both sets as one; acceptances of both stay."""
         return _merge([self, other])
 
-    def join_origin(self, what: str, origin: Origin) -> Binding:
-        """What is no record but binds as one: weights a student starts from (`what` names them in messages)."""
-        return self.join(Binding(seen=(origin,), groups=(Group(by=(0,), records=0, first=what),)))
+    def join_origin(self, what: str, *origins: Origin) -> Binding:
+        """What is no record but binds as one: weights a student starts from, with their `lineage` (`what` names them in messages)."""
+        seen = tuple(dict.fromkeys(origins))
+        return self.join(Binding(seen=seen, groups=(Group(by=tuple(range(len(seen))), records=0, first=what),)))
 
     def accept(self, ids: Sequence[str], date: str = "") -> Binding:
         """The same, with terms accepted today. Raises LimbeckError for ids that the catalogue and this set do not know."""
@@ -249,6 +265,26 @@ def name_records(folder: Path, name: str) -> Iterator[str]:
 
 
 def inherited(folder: Path) -> list[Origin]:
-    """Whom an expert learnt from, as it says itself: these bind whatever it teaches."""
+    """Whom an expert learnt from, as it says itself: these bind whatever it teaches, and whatever starts from its weights."""
     path = expert_terms(folder)
     return Binding.load(path).origins() if path else []
+
+
+def lineage(role: Any, model: str, stated: str = "", *, revision: str = "", host: str = "") -> list[Origin]:
+    """A model as an origin, and all it learnt from where it is an expert that says so (a run, a folder, hf:FOLDER, builtin:NAME)."""
+    folder = local_folder(model)
+    found = [origin(role, model, stated, revision=revision, host=host), *(inherited(folder) if folder else ())]
+    return list(dict.fromkeys(found))
+
+
+def family_of(model: str) -> str:
+    """Whose model this is, as licences that allow their own family mean it ("llama-3"): of an expert, the weights it started from.
+
+    Else the first letters of its name; "own" for none.
+    """
+    if folder := local_folder(model):
+        start = next((o.model for o in inherited(folder) if o.role == "base"), "")
+        return family_of(start) if start and start != model else OWN
+    families = [t.effects.family for t in find_terms(model) if t.effects.family]
+    word = re.match(r"[a-z]+", bare_name(model))
+    return families[0] if families else word.group() if word else OWN

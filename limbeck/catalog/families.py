@@ -213,9 +213,14 @@ def _of_expert(model: str) -> tuple[str, ...]:
     """An expert made by limbeck is its maker's own; what binds it through its teachers stands in its terms.json and is joined apart."""
     if model == "generator" or model.startswith("baseline:") or model in OWN_DATA:
         return (OWN,)
-    if model.startswith("builtin:") and expert_terms(Path(str(resources.files("limbeck") / "experts" / model.removeprefix("builtin:")))):
-        return (OWN,)
-    return (OWN,) if not model.startswith("builtin:") and not model.startswith(("hf:", "openai:")) and expert_terms(Path(model)) else ()
+    return (OWN,) if local_folder(model) else ()
+
+
+def local_folder(model: str) -> Path | None:
+    """The folder of an expert that says what it owes: a run, an expert, hf:FOLDER or builtin:NAME with a terms.json; None for others."""
+    scheme, _, rest = model.partition(":")
+    path = Path(str(resources.files("limbeck") / "experts" / rest)) if scheme == "builtin" else Path(rest if scheme == "hf" else model)
+    return path if model and not model.startswith(("openai:", "people:", "file:")) and expert_terms(path) else None
 
 
 def expert_terms(path: Path) -> Path | None:
@@ -228,10 +233,3 @@ def origin(role: Any, model: str, stated: str = "", *, revision: str = "", host:
     found = find_terms(model, stated, host)
     shas, dates = "+".join(t.text_sha256 for t in found), "+".join(t.date for t in found)
     return Origin(role=role, model=model, revision=revision, host=host, terms="+".join(t.id for t in found), terms_sha256=shas.strip("+") and shas, terms_date=dates.strip("+") and dates)
-
-
-def family_of(model: str) -> str:
-    """Whose model this is, as licences that allow their own family mean it ("llama-3"); else the first letters of its name; "own" for none."""
-    families = [t.effects.family for t in find_terms(model) if t.effects.family]
-    word = re.match(r"[a-z]+", bare_name(model))
-    return families[0] if families else word.group() if word else OWN

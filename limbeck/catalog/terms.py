@@ -7,7 +7,7 @@ terms' id; that is recorded with its date. Accepting lifts a refusal, never a na
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -17,8 +17,10 @@ from limbeck.catalog.binding import (
     Bound,
     Effect,
     Group,
+    family_of,
     inherited,
     join,
+    lineage,
     name_records,
     read_binding,
 )
@@ -29,7 +31,6 @@ from limbeck.catalog.families import (
     UNSTATED,
     Effects,
     Terms,
-    family_of,
     find_terms,
     get_terms,
     list_terms,
@@ -42,7 +43,7 @@ from limbeck.run import write_atomically
 
 __all__ = [
     "HOSTED", "OWN", "UNKNOWN", "UNSTATED", "Acceptance", "Binding", "Bound", "Effect", "Effects", "Group", "Obligations", "Student", "Terms", "family_of", "find_terms", "gate", "get_terms", "inherited",
-    "join", "list_terms", "load_terms", "name_records", "obligations_of", "origin", "paragraph", "read_binding", "write_obligations", "write_terms",
+    "join", "lineage", "list_terms", "load_terms", "name_records", "obligations_of", "origin", "paragraph", "read_binding", "write_obligations", "write_terms",
 ]  # fmt: skip
 
 Act = Literal["train", "export", "serve"]
@@ -159,8 +160,12 @@ def _begins(name: str, prefix: str) -> bool:
 
 
 def write_terms(folder: Path, binding: Binding, accepted: Sequence[str] = (), date: str = "") -> Obligations:
-    """What stands beside an expert's weights: terms.json with acceptances, NOTICE, LICENSES. Refuses nothing: gates come before."""
-    said = binding.accept(accepted, date)
+    """What stands beside an expert's weights: terms.json with acceptances, NOTICE, LICENSES. Refuses nothing: gates come before.
+
+    Acceptances that stand there already keep their dates.
+    """
+    before = Binding.load(folder / "terms.json").accepted if (folder / "terms.json").is_file() else ()
+    said = replace(binding, accepted=(*before, *(a for a in binding.accepted if a.id not in {b.id for b in before}))).accept(accepted, date)
     found = obligations_of(said)
     write_obligations(folder, said, found)
     return found
