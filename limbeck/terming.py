@@ -30,7 +30,7 @@ from limbeck.catalog.terms import (
     origin,
     read_binding,
 )
-from limbeck.data.opt_out import hash_text
+from limbeck.data.opt_out import hash_text, request_id
 from limbeck.errors import LimbeckError
 
 WIDTH = 100
@@ -204,7 +204,7 @@ def terms_table() -> str:
 
 
 def list_records(target: str, name: str) -> Iterator[str]:
-    """`id:ID` of each record of a run that is under the terms called `name`: a list for keep.opt_out. Raises LimbeckError."""
+    """`id:ID` of each request of a run with a record under the terms called `name`: a list for keep.opt_out. Raises LimbeckError."""
     path = Path(target)
     folder = next((f for f in (path / "distill", path) if (f / "origins.json").is_file()), None)
     if folder is None:
@@ -212,7 +212,7 @@ def list_records(target: str, name: str) -> Iterator[str]:
     ids = sorted({i for o in read_origins(folder) for i in o.terms.split("+")})
     if name not in ids:
         raise LimbeckError(f"no record here is under {name!r}", target, f"they are under: {', '.join(ids) or 'nothing'}")
-    yield from (f"id:{record}" for record in name_records(folder, name))
+    yield from dict.fromkeys(f"id:{request_id(record)}" for record in name_records(folder, name))
 
 
 def hash_file_text(file: str) -> str:

@@ -31,7 +31,7 @@ def test_a_hash_is_of_the_normal_form_in_utf_8():
 
 def test_ids_are_met_whole_and_in_their_repetitions(tmp_path):
     out = OptOut.load(listed(tmp_path, "id:note-12\nID: x:y \n"))
-    assert [out.objection(i) for i in ("note-12", "note-12~2", "note-1", "note-123", "x:y")] == ["id", "id", "", "", "id"]
+    assert [out.objection(i) for i in ("note-12", "note-12~2", "note-1", "note-123", "note-12~b", "note-12~2~3", "x:y")] == ["id", "id", "", "", "", "id", "id"]
 
 
 @pytest.mark.parametrize(

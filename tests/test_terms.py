@@ -389,6 +389,8 @@ def test_the_records_under_terms_are_a_list_for_opting_out(tmp_path):
 
     lines = list(terming.list_records(str(a_run(tmp_path / "run")), "llama-3"))
     (tmp_path / "drop.txt").write_text("\n".join(lines))
+    dataset(tmp_path / "two" / "distill", [{"id": i, "by": [0]} for i in ("a", "a~2", "b")], [LLAMA3])
+    assert list(terming.list_records(str(tmp_path / "two"), "llama-3")) == ["id:a", "id:b"]  # a request with all its answers
     assert lines == ["id:r3"] and OptOut.load(tmp_path / "drop.txt").objection("r3") == "id"
     with pytest.raises(LimbeckError, match="no record here is under 'gemma'"):
         list(terming.list_records(str(tmp_path / "run"), "gemma"))

@@ -22,6 +22,7 @@ KINDS = ("sha256", "id", "domain")
 _HEX = re.compile(r"[0-9a-f]{64}")
 _HASH_LINE = re.compile(r"sha256:[0-9a-f]{64}\n?")
 _DOMAIN = re.compile(r"(?=.{1,253}$)([a-z0-9_]([a-z0-9-]*[a-z0-9])?\.)+[a-z0-9]([a-z0-9-]*[a-z0-9])?")
+_TURN = re.compile(r"(~\d+)+$")
 _ADDRESS = re.compile(r"https?://[^\s<>\"'\])}]+", re.IGNORECASE)
 FIX = "one entry a line: sha256:HEX (of `limbeck terms --hash-text FILE`), id:ID or domain:example.org; # begins a comment"
 
@@ -34,6 +35,11 @@ def normal_form(text: str) -> str:
 def hash_text(text: str) -> str:
     """SHA-256 of a text's normal form, as an opt-out list names it."""
     return hashlib.sha256(normal_form(text).encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def request_id(record_id: str) -> str:
+    """The id of the request that a record answers: a second answer, or a second turn, is "ID~2"."""
+    return _TURN.sub("", record_id)
 
 
 class OptOut:
@@ -101,7 +107,7 @@ class OptOut:
         return reason
 
     def _look(self, id: str, texts: Sequence[str], source: str | Mapping[str, object]) -> str:
-        if self._ids and (id in self._ids or id.partition("~")[0] in self._ids):  # a record seen twice is "ID~2"
+        if self._ids and (id in self._ids or request_id(id) in self._ids):
             return "id"
         if self._hashes:
             for text in texts:
