@@ -20,6 +20,7 @@ app.add_typer(data_app, name="data")
 
 Setting = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="change one key of the recipe; may be repeated")]
 Out = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="the run folder; runs/NAME unless said")]
+Accept = Annotated[list[str] | None, typer.Option("--accept-terms", metavar="ID", help="terms that you accept, or have permission under; recorded in the run; may be repeated")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="no progress")]
 Json = Annotated[bool, typer.Option("--json", help="one JSON document on standard output, nothing else there")]
 
@@ -74,13 +75,15 @@ def root(version: Annotated[bool, typer.Option("--version", help="print the vers
         raise typer.Exit
 
 
-def _make(recipe: str, out: Path | None, settings: list[str] | None, quiet: bool, until: str) -> tuple[Any, Path, dict[str, Any]]:
+def _make(recipe: str, out: Path | None, settings: list[str] | None, quiet: bool, until: str, accept: list[str] | None = None) -> tuple[Any, Path, dict[str, Any]]:
     from limbeck.recipe.load import load_recipe
 
     run = Path(recipe)
     if out is None and (run / "run.json").exists():  # RUN_OR_RECIPE: a run folder carries its own recipe
         recipe, out = str(run / "recipe.toml"), run
     loaded = load_recipe(recipe, settings or ())
+    if accept:
+        loaded = loaded.model_copy(update={"terms": loaded.terms.model_copy(update={"accept": (*loaded.terms.accept, *accept)})})
     folder = out or Path("runs") / loaded.recipe.name
     _threads()
     from limbeck.make import make
@@ -103,10 +106,10 @@ def _threads() -> None:
 
 
 @app.command()
-def make(recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="a packaged name or a TOML file")], out: Out = None, set_: Setting = None, quiet: Quiet = False, as_json: Json = False) -> None:
+def make(recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="a packaged name or a TOML file")], out: Out = None, set_: Setting = None, accept: Accept = None, quiet: Quiet = False, as_json: Json = False) -> None:
     """The whole line: distil, train, examine, report."""
     began = time.perf_counter()
-    loaded, folder, results = _make(recipe, out, set_, quiet or as_json, "report")
+    loaded, folder, results = _make(recipe, out, set_, quiet or as_json, "report", accept)
     if as_json:
         sys.stdout.write(json.dumps({"run": str(folder), "report": str(folder / "report" / "index.html"), "results": results}) + "\n")
         return
@@ -126,16 +129,16 @@ def _size_of(expert: Path) -> str:
 
 
 @app.command()
-def distill(recipe: Annotated[str, typer.Argument(metavar="RUN_OR_RECIPE")], out: Out = None, set_: Setting = None, quiet: Quiet = False) -> None:
+def distill(recipe: Annotated[str, typer.Argument(metavar="RUN_OR_RECIPE")], out: Out = None, set_: Setting = None, accept: Accept = None, quiet: Quiet = False) -> None:
     """One step of the line: the teacher's answers become a dataset."""
-    _, folder, _ = _make(recipe, out, set_, quiet, "distill")
+    _, folder, _ = _make(recipe, out, set_, quiet, "distill", accept)
     sys.stdout.write((folder / "distill" / "README.md").read_text(encoding="utf-8"))
 
 
 @app.command()
-def train(recipe: Annotated[str, typer.Argument(metavar="RUN_OR_RECIPE")], out: Out = None, set_: Setting = None, quiet: Quiet = False) -> None:
+def train(recipe: Annotated[str, typer.Argument(metavar="RUN_OR_RECIPE")], out: Out = None, set_: Setting = None, accept: Accept = None, quiet: Quiet = False) -> None:
     """The line as far as trained students."""
-    _, folder, _ = _make(recipe, out, set_, quiet, "train")
+    _, folder, _ = _make(recipe, out, set_, quiet, "train", accept)
     sys.stdout.write(f"expert  {folder / 'expert'}\n")
 
 
@@ -250,6 +253,21 @@ def evaluate(
         except (OSError, UnicodeDecodeError) as problem:
             raise LimbeckError(f"the prompt cannot be read: {problem}", str(prompt_file), "name a text file in UTF-8") from problem
     evaluate_model(task, model, settings={"prompt": prompt, "shots": shots, "by": by, "registry": registry, "judge": judge, "run": run or None, "unsafe_local": unsafe_local or None}, split=split, limit=limit, k=k, out=out, as_json=as_json, quiet=quiet, asking=asking, judging=judging, log_format=log_format)
+
+
+@app.command()
+def export(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="a run or an expert's folder")],
+    to: Annotated[str, typer.Option("--to", help="hf: a folder in Hugging Face form")] = "hf",
+    out: Annotated[Path | None, typer.Option("--out", metavar="DIR", help="where to; exported/NAME unless said")] = None,
+    name: Annotated[str, typer.Option("--name", help="the published name; some terms ask how it begins")] = "",
+    accept: Accept = None,
+) -> None:
+    """An expert made ready to be given away: its terms heeded, its notices beside it."""
+    from limbeck.exporting import export_expert
+
+    folder, owed = export_expert(model, to, out, name, accept or ())
+    sys.stdout.write(f"exported  {folder}\n" + "".join(f"owed      {line}\n" for line in owed))
 
 
 @app.command()

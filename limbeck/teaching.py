@@ -81,14 +81,8 @@ def origins_of(recipe: Recipe, task: Any) -> tuple[Origin, ...]:
     for role in roles:
         found.append(terms.origin(role, teacher.model, teacher.terms, revision=teacher.revision, host=_host(teacher)))
     if roles and not resolve.is_language_model(teacher.model):
-        found += inherited(resolve.expert_folder(teacher.model))
+        found += terms.inherited(resolve.expert_folder(teacher.model))
     return tuple(dict.fromkeys(found))
-
-
-def inherited(folder: Path) -> list[Origin]:
-    """Whom an expert learnt from, as it says itself."""
-    path = folder / "terms.json"
-    return terms.Binding.load(path).origins() if path.exists() else []
 
 
 def _host(section: TeacherSection) -> str:
@@ -181,7 +175,7 @@ def packing_of(recipe: Recipe, student: StudentSection, train: TrainSection) -> 
 
 def capture_run(recipe: Recipe, student: StudentSection, train: TrainSection, dataset: Path, step: Step, tell: Tell) -> None:
     """The teacher's distributions over a dataset as its students will see it."""
-        from limbeck.models.decoder import load_tokenizer
+    from limbeck.models.decoder import load_tokenizer
     from limbeck.train.capture import capture_targets
     from limbeck.train.packing import pack_dataset
 

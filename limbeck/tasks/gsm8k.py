@@ -47,6 +47,7 @@ class Gsm8kTask(NumberTask):
     """
 
     name = "gsm8k"
+    licence = "mit"  # of its training texts
     known_splits = ("test", "train")
 
     def __init__(self, shots: int = 0) -> None:

@@ -41,7 +41,7 @@ class TextFilesTask(TextTask):
 
     def __init__(self, place: str) -> None:
         self.place = place
-        self.licence = "PSF-2.0" if place == "docstrings" else "unstated"
+        self.licence = "psf-2.0" if place == "docstrings" else "unstated"
         pieces = list(_docstrings() if place == "docstrings" else _files(Path(place)))
         if not pieces:
             raise LimbeckError("there is no text here", place, f"name a folder or file with {', '.join(ENDINGS)} of at least {SHORTEST} characters, or docstrings")

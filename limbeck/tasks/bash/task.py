@@ -23,6 +23,7 @@ class BashTask(TextTask):
     """NL2Bash and its kin. `cms` decides: what CODEFUSION's paper calls template match."""
 
     name = "bash"
+    licence = "mit+cc-by-4.0+cc0-1.0"  # of its training texts
     version = f"{SCORER_VERSION}-{content_id(ASK, 6)}"
     measures = ("cms", "template", "command", "char_bleu", "nlc2cmd", "exact")
     compared = ("template",)  # beside the deciding measure, in a run's paired comparisons

@@ -37,6 +37,7 @@ class MedecTask(TextTask):
     """
 
     name = "medec"
+    licence = "cc-by-4.0"  # of its training texts
     measures = ("flag", "sentence", "composite", "change")
     known_splits = ("test", "test-clean", "validation", "uw")
 

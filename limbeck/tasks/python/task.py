@@ -24,6 +24,7 @@ class PythonTask(TextTask):
     """CoNaLa and its kin. `line_bleu` decides where lines are compared in pairs; the corpus BLEU-4 that papers show is the row `bleu-1`."""
 
     name = "python"
+    licence = "mit+cc-by-sa-4.0+psf-2.0"  # of its training texts
     version = f"{SCORER_VERSION}-{content_id(ASK, 6)}"
     measures = ("line_bleu", "exact", "same_tree")
     known_splits = SPLITS
