@@ -172,7 +172,7 @@ def main() -> None:
                 faulty = endure(url, folder, asked.records, disk)
         finally:
             if disk == "tmpfs":
-                subprocess.run(["umount", str(folder)])
+                subprocess.run(["umount", "--lazy", str(folder)])
     found = {"records": asked.records, "draws": DRAWS, "remembers": asked.remembers, "same_hash": plain["hash"] == faulty["hash"], "seconds": round(time.perf_counter() - began, 1), "plain": plain, "faulty": faulty}
     print(json.dumps(found, indent=None if asked.json else 1))
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from limbeck import resolve
 from limbeck.catalog import terms
@@ -79,16 +81,13 @@ def origins_of(recipe: Recipe, task: Any) -> tuple[Origin, ...]:
         return tuple(found)
     roles = (["generator"] if asks(recipe, task) else []) + (["logits"] if recipe.distill.soft != "off" else [])
     for role in roles:
-        found.append(terms.origin(role, teacher.model, teacher.terms, revision=teacher.revision, host=_host(teacher)))
-    if roles and not resolve.is_language_model(teacher.model):
-        found += terms.inherited(resolve.expert_folder(teacher.model))
+        found += terms.lineage(role, teacher.model, teacher.terms, revision=teacher.revision, host=_host(teacher))
     return tuple(dict.fromkeys(found))
 
 
 def _host(section: TeacherSection) -> str:
-    from urllib.parse import urlsplit
-
-    return urlsplit(section.base_url).hostname or "" if section.model.startswith("openai:") else ""
+    address = section.base_url or os.environ.get("OPENAI_BASE_URL", "")
+    return urlsplit(address).hostname or "" if section.model.startswith("openai:") else ""
 
 
 def _contamination(recipe: Recipe, task: Any, forbidden: Sequence[str]) -> Any:
@@ -127,8 +126,9 @@ def hash_sets(recipe: Recipe) -> list[Any]:
 def gate_train(dataset: Path, recipe: Recipe, students: Sequence[StudentSection]) -> terms.Binding:
     """What binds a dataset and the weights its students start from. Raises LimbeckError where training on them is not allowed."""
     binding = terms.read_binding(dataset)
-    for source in dict.fromkeys(s.source for s in students if s.source):
-        binding = binding.join_origin(f"weights {source}", terms.origin("base", source))
+    starts = [s.source for s in students] + [recipe.train.start, *(str(arm.set.get("train.start", "")) for arm in recipe.arm)]
+    for source in dict.fromkeys(s for s in starts if s):
+        binding = binding.join_origin(f"weights {source}", *terms.lineage("base", source))
     for student in students:
         terms.gate(binding, "train", terms.Student(family=family_of(student), name=recipe.terms.name or recipe.recipe.name), recipe.terms.accept)
     return binding

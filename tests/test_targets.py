@@ -87,7 +87,7 @@ def test_a_capture_that_was_cut_short_goes_on_to_the_same_bytes(given, tmp_path,
 
     def stop(self, rows, lengths, codes):
         if self.rows >= 4:
-            (self.folder / "codes.bin").open("ab").write(b"half")
+            (self.folder / "codes.bin").write_bytes((self.folder / "codes.bin").read_bytes() + b"half")
             raise KeyboardInterrupt
         append(self, rows, lengths, codes)
 
@@ -105,7 +105,7 @@ def test_a_store_opens_for_its_own_tokens_only(given, tmp_path):
     other = pack([Document([5, 6, 7, 8], 1)] * 20, 96, 0)
     with pytest.raises(LimbeckError, match="other tokens"):
         TargetStore(store, other, len(tokenizer))
-    with pytest.raises(LimbeckError, match="over 300 tokens|tokens, the student"):
+    with pytest.raises(LimbeckError, match="tokens, the student"):
         TargetStore(store, packed, 999)
     done = json.loads((store / "done.json").read_text())
     (store / "codes.bin").write_bytes(b"")
@@ -117,7 +117,7 @@ def test_a_store_opens_for_its_own_tokens_only(given, tmp_path):
 
 
 def test_another_vocabulary_is_refused_before_anything_is_read(given, tmp_path):
-    folder, tokenizer, packed = given
+    _, tokenizer, packed = given
     other = make_tiny_model(tmp_path / "other", ["zebra zebra quick brown fox"] * 3)
     with pytest.raises(LimbeckError, match="different vocabularies"):
         capture(other, tokenizer, packed, tmp_path / "store", soft="sampled")

@@ -7,6 +7,7 @@ answers give the same bytes. What is not answered after all tries is `failed`, a
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import islice
@@ -62,8 +63,8 @@ def distill_texts(desk: Desk, asking: TeacherSection, section: DistillSection, k
     records, dev, held_out = _part(desk, section, step, kept)
     if desk.codec is not None:
         records = _encode(desk.codec, records, kept)
-    records += [record for mixed in desk.mixed for record in mixed.records(len(desk.origins))]
-    _write(desk, step, records, dev, held_out, kept, keep)
+    others, objected = _mixed(desk, keep, kept)
+    _write(desk, step, records + others, dev, held_out, kept, keep, objected)
     return step.path
 
 
@@ -85,13 +86,20 @@ def _ask(desk: Desk, examples: Sequence[Example], samples: int, progress: Progre
             raise LimbeckError(f"request {bare.id!r} has no gold answer", "teacher.model = generator", "name a teacher that answers it")
         return [Answer(prompt_id=e.prompt.id, candidates=(Candidate(text=e.gold[0]),)) for e in examples]
     answers: dict[int, Answer] = {}
+    sent = []
+    for at, example in enumerate(examples):  # what somebody objects to is not even shown to a teacher
+        why = desk.opt_out.objection(example.id, (example.prompt.text, *example.gold), example.source) if desk.opt_out else ""
+        if why:
+            answers[at] = Answer(prompt_id=example.prompt.id, status="refused", reason=f"not asked: {why}")
+        else:
+            sent.append(at)
 
     def done(at: int, answer: Answer) -> None:
-        answers[at] = answer
+        answers[sent[at]] = answer
         if progress:
             progress({"done": len(answers), "of": len(examples), **desk.accounts()})
 
-    prompts = [desk.pose(e.prompt) for e in examples]
+    prompts = [desk.pose(examples[at].prompt) for at in sent]
     if hasattr(desk.teacher, "answer_each"):
         desk.teacher.answer_each(prompts, samples, done)
     else:
@@ -161,6 +169,24 @@ def _apart(desk: Desk, step: Step, purpose: str, count: int) -> list[dict[str, A
     return out or None
 
 
+def _mixed(desk: Desk, keep: KeepSection, kept: Kept) -> tuple[list[dict[str, Any]], dict[str, int]]:
+    """Records of other sets, without what people object to and what repeats a test; and how many of those there were."""
+    out, first = [], len(desk.origins)
+    left: Counter[str] = Counter()
+    for mixed in desk.mixed:
+        found = mixed.records(first)
+        first += len(mixed.origins)
+        hits = [[*a, *b] for a, b in zip(desk.contamination.look([r["text"] for r in found]), desk.contamination.look([r["answer"] for r in found], is_answer=True), strict=True)] if desk.contamination else [[]] * len(found)
+        for record, repeats in zip(found, hits, strict=True):
+            why = desk.opt_out.objection(record["id"], (record["text"], record["answer"]), mixed.name) if desk.opt_out else ""
+            kept.contamination += [{"id": record["id"], "column": "mixed", "refused": keep.contaminated == "refuse", **hit.as_row()} for hit in repeats]
+            if why or (repeats and keep.contaminated == "refuse"):
+                left[f"objection: {why}" if why else f"repeats a test of {repeats[0].benchmark}"] += 1
+            else:
+                out.append(record)
+    return out, dict(left)
+
+
 def _encode(codec: Codec, records: list[dict[str, Any]], kept: Kept) -> list[dict[str, Any]]:
     """With their symbols, for students that write in them; what they cannot say is refused."""
     out = []
@@ -173,13 +199,13 @@ def _encode(codec: Codec, records: list[dict[str, Any]], kept: Kept) -> list[dic
     return out
 
 
-def _write(desk: Desk, step: Step, records: list[dict[str, Any]], dev: list[dict[str, Any]], held_out: list[dict[str, Any]], kept: Kept, keep: KeepSection) -> None:
+def _write(desk: Desk, step: Step, records: list[dict[str, Any]], dev: list[dict[str, Any]], held_out: list[dict[str, Any]], kept: Kept, keep: KeepSection, objected: dict[str, int]) -> None:
     origins = [*desk.origins, *(origin for mixed in desk.mixed for origin in mixed.origins)]
     for name, lines in (("data", records), ("dev", dev), ("held_out", held_out), ("refused", kept.refused)):
         step.write_bytes(f"{name}.jsonl.gz", gzip_text("".join(json.dumps(r, ensure_ascii=False, default=str) + "\n" for r in lines)))
     if kept.contamination:
         step.write_text("contamination.jsonl", "".join(json.dumps(hit, ensure_ascii=False) + "\n" for hit in kept.contamination))
     step.write_json("origins.json", [asdict(origin) for origin in origins])
-    facts = {**kept.accounts, "task": desk.task.name, "dev": len(dev), "held_out": len(held_out), "mixed": sum(len(m) for m in desk.mixed), "records": len(records), "spend": desk.accounts(), "sha256": hash_file(step.path / "data.jsonl.gz")}
+    facts = {**kept.accounts, "task": desk.task.name, "dev": len(dev), "held_out": len(held_out), "mixed": sum(len(m) for m in desk.mixed) - sum(objected.values()), "mixed_refused": objected, "objections": dict(desk.opt_out.count) if desk.opt_out else {}, "records": len(records), "spend": desk.accounts(), "sha256": hash_file(step.path / "data.jsonl.gz")}
     step.write_json("keep.json", facts)
     step.write_text("README.md", write_card(desk.task, desk.teacher, kept, facts, keep, origins, desk.terms))

@@ -7,6 +7,7 @@ writes is n times `max_tokens`. A request whose reply was lost may have been pai
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -75,7 +76,7 @@ class Budget:
         most = body.get("max_tokens", body.get("max_completion_tokens"))
         if most is None and (self.allowance.usd is not None or self.allowance.tokens is not None):
             raise LimbeckError("a budget needs requests with an end, and this one has no max_tokens", self._where, "give max_tokens, or leave the budget out")
-        return Bound(int(read * self._excess) + 1, None if most is None else int(most * n * self._excess))
+        return Bound(math.ceil(read * self._excess), None if most is None else math.ceil(most * n * self._excess))
 
     def dollars(self, bound: Bound) -> float | None:
         """The most that a request can cost in dollars; None where nobody knows a price."""

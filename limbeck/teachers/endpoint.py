@@ -7,7 +7,6 @@ before anything is done with it, and is never asked again. How requests are trie
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
@@ -20,7 +19,7 @@ from limbeck.teachers.budget import Allowance, Budget
 from limbeck.teachers.gate import Gate
 from limbeck.teachers.ledger import Draw, Ledger
 from limbeck.teachers.replies import strip_reasoning as strip_reasoning
-from limbeck.teachers.sending import Failure, Sender, Sent, settle_all
+from limbeck.teachers.sending import Deadline, Failure, Sender, Sent, settle_all
 from limbeck.teachers.tally import Tally
 
 IN_A_ROW = 20  # prompts that failed one after another before all is given up
@@ -101,7 +100,7 @@ class Endpoint:
         if by_batch and not (ledger and run):
             raise LimbeckError("batch files need a ledger and a run: a killed run must find its batch again", self.name, "leave batch_file out, or give both")
         self._sender = Sender(
-            self.base_url + self._path, gate=self.gate, timeout_s=timeout_s, retries=retries, deadline_s=deadline_s, budget=self.budget, ledger=ledger, run=self._run,
+            self.base_url + self._path, gate=self.gate, budget=self.budget, timeout_s=timeout_s, retries=retries, ledger=ledger, run=self._run,
         )  # fmt: skip
         self._deadline_s = deadline_s
         self._waits = self._sender.waits
@@ -253,8 +252,7 @@ class Endpoint:
     async def _work(self, session: Any, queue: Iterator[Job], prompts: Sequence[Prompt], k: int, done: Done) -> None:
         """Takes one question after another."""
         for job in queue:
-            until = time.monotonic() + self._deadline_s if self._deadline_s else None
-            failure = await self._ask_one(session, job, until)
+            failure = await self._ask_one(session, job)
             if (self._ledger and self._ledger.is_full) or (failure and failure.reason == "budget" and self.budget.allowance.when_spent == "stop"):
                 self._sender.stop()
             if self._sender.is_stopping:
@@ -262,11 +260,12 @@ class Endpoint:
             self._end(job, prompts, k, failure, done)
             self._count(failure)
 
-    async def _ask_one(self, session: Any, job: Job, until: float | None) -> Failure | None:
+    async def _ask_one(self, session: Any, job: Job) -> Failure | None:
         """All draws of a question that are not there; each reply is kept at once."""
+        deadline = Deadline(self._deadline_s)
         while (gap := job.missing()) is not None:
             first, n = gap
-            found = await self._sender.send(session, job.key, job.request(first, n), first, n, until)
+            found = await self._sender.send(session, job.key, job.request(first, n), first, n, deadline)
             if isinstance(found, Failure):
                 return found
             if not found.reply.choices:

@@ -62,14 +62,29 @@ class Sent:
     latency_s: float
 
 
+@dataclass(slots=True)
+class Deadline:
+    """So many seconds for one record with all its tries, from its first request on; None is no end."""
+
+    seconds: float | None
+    _at: float = 0.0
+
+    def start(self) -> None:
+        if not self._at:
+            self._at = time.monotonic() + (self.seconds or 0.0)
+
+    def left_s(self, most: float) -> float:
+        return most if self.seconds is None or not self._at else max(0.0, min(most, self._at - time.monotonic()))
+
+
 class Sender:
     """Sends to `url`. The gate bounds what is in flight, the budget what is spent, the ledger knows what is on the way."""
 
     def __init__(
-        self, url: str, *, gate: Gate, budget: Budget, timeout_s: float, retries: int, deadline_s: float | None = None, ledger: Ledger | None = None, run: str = "",
+        self, url: str, *, gate: Gate, budget: Budget, timeout_s: float, retries: int, ledger: Ledger | None = None, run: str = "",
     ) -> None:  # fmt: skip
         self.url, self.gate, self.budget = url, gate, budget
-        self._timeout_s, self._retries, self._deadline_s = timeout_s, retries, deadline_s
+        self._timeout_s, self._retries = timeout_s, retries
         self._ledger, self._run = (ledger, run) if run else (None, "")
         self._salt = "" if ledger else f"{random.random()}{time.time_ns()}"  # without a ledger everything is asked anew, by servers that remember too
         self.waits = random.Random()  # jitter only: no result depends on it
@@ -109,13 +124,13 @@ class Sender:
             return None
         return None if self._models is None else model in self._models
 
-    async def send(self, session: Any, key: str, body: dict[str, Any], first: int, n: int, until: float | None) -> Sent | Failure:
-        """The reply to a request for draws `first` and on of what has this key; `until` is the record's deadline (monotonic)."""
+    async def send(self, session: Any, key: str, body: dict[str, Any], first: int, n: int, deadline: Deadline) -> Sent | Failure:
+        """The reply to a request for draws `first` and on of what has this key."""
         data, last, wait_s, spoilt, whole = json.dumps(body).encode(), _Again("not asked"), 0.0, 0, 0
         request = content_id([key, first, n, spoilt, self._salt], 32)
         for turn in range(self._retries + 1):
             if turn:
-                await self._sleep(wait_s, until)
+                await self._sleep(deadline.left_s(wait_s))
                 if last.is_whole:  # a server that remembers would send the same again: garbage may be of the way (twice more), no choices are its own
                     whole += 1
                     spoilt += last.reply is not None or whole > 2
@@ -124,31 +139,33 @@ class Sender:
             if not await self.budget.reserve(bound):
                 return Failure("budget")
             await self.gate.enter()
-            if self.is_stopping or (until is not None and time.monotonic() >= until):
+            deadline.start()
+            if self.is_stopping or not deadline.left_s(1.0):
                 self.gate.leave("neither")
                 self.budget.settle(bound, is_free=True)
-                return Failure("stopped", is_stopped=True) if self.is_stopping else Failure(f"deadline of {self._deadline_s:g} s passed" + (f"; last: {last.reason}" if turn else ""))
-            found = await self._try(session, request, key, data, n, turn, bound, until)
+                return Failure("stopped", is_stopped=True) if self.is_stopping else Failure(f"deadline of {deadline.seconds:g} s passed; last: {last.reason}")
+            found = await self._try(session, request, key, data, n, turn, bound, deadline)
             if not isinstance(found, _Again):
                 return found
             last = found
             wait_s = max(found.wait_s, min(30.0, 0.5 * 2**turn) * self.waits.uniform(0.5, 1.5))
         return Failure(last.reason) if last.reply is None else Sent(last.reply, request, 0.0)
 
-    async def _sleep(self, wait_s: float, until: float | None) -> None:
-        left = wait_s if until is None else min(wait_s, until - time.monotonic())
-        if left > 0:
+    async def _sleep(self, seconds: float) -> None:
+        if seconds > 0:
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._stop.wait(), left)
+                await asyncio.wait_for(self._stop.wait(), seconds)
 
-    async def _try(self, session: Any, request: str, key: str, data: bytes, n: int, turn: int, bound: Bound, until: float | None) -> Sent | Failure | _Again:
+    async def _try(self, session: Any, request: str, key: str, data: bytes, n: int, turn: int, bound: Bound, deadline: Deadline) -> Sent | Failure | _Again:
         """One try, with what it means for gate, budget and ledger."""
         outcome: Outcome = "neither"
         began = time.monotonic()
         if self._ledger:
             self._ledger.send(request, run=self._run, key=key, draws=n, tokens_bound=bound.tokens, usd_bound=self.budget.dollars(bound))
         try:
-            found = await self._post(session, data, request, turn, until)
+            found = await self._post(session, data, request, turn, deadline)
+            if isinstance(found, LimbeckError):
+                self.stop()  # before anybody takes this place
             outcome = "fine" if isinstance(found, Reply | Failure) else "trouble" if isinstance(found, _Again) and not found.is_whole else "neither"
         finally:
             self.gate.leave(outcome, time.monotonic() - began)
@@ -165,11 +182,11 @@ class Sender:
             raise found
         return found
 
-    async def _post(self, session: Any, data: bytes, request: str, turn: int, until: float | None) -> Reply | Failure | _Again | LimbeckError:
+    async def _post(self, session: Any, data: bytes, request: str, turn: int, deadline: Deadline) -> Reply | Failure | _Again | LimbeckError:
         """What came of sending it once."""
         import aiohttp
 
-        limits = {} if until is None else {"timeout": aiohttp.ClientTimeout(total=max(0.001, min(self._timeout_s, until - time.monotonic())))}
+        limits = {} if deadline.seconds is None else {"timeout": aiohttp.ClientTimeout(total=max(0.001, deadline.left_s(self._timeout_s)))}
         try:
             async with session.post(self.url, data=data, headers={"Idempotency-Key": request, "Content-Type": "application/json"}, **limits) as response:
                 content = await _read_whole(response)
