@@ -31,7 +31,8 @@ def hours(span: Any) -> str:
         return "unknown"
     low, high = span if isinstance(span, list) else (span, span)
     unit, factor = ("s", 3600) if high < 2 / 60 else ("min", 60) if high < 2 else ("h", 1) if high < 72 else ("days", 1 / 24)
-    return f"{low * factor:.3g} {unit}" if low == high else f"{low * factor:.2g} to {high * factor:.2g} {unit}"
+    text = [f"{v * factor:.0f}" if v * factor >= 10 else f"{v * factor:.1f}" for v in (low, high)]
+    return f"{text[0]} {unit}" if low == high else f"{text[0]} to {text[1]} {unit}"
 
 
 def usd(span: Any) -> str:
