@@ -41,6 +41,13 @@ def _headline(found: dict[str, dict[str, Any]], groups: dict[str, list[str]], sp
     retention = {c["split"]: [c["ratio"], c["ratio_low"], c["ratio_high"], c["n"]] for c in comparisons if (c["a"], c["b"], c["measure"]) == (MAIN, "teacher", "top-1")}
     return {
         "retention": retention, "size_ratio": teacher["parameters"] / student["parameters"] if teacher["parameters"] and student["parameters"] else None,
-        "speed_ratio": teacher["cpu_seconds_per_answer"] / max(1e-9, student["cpu_seconds_per_answer"]),
+        "speed_ratio": _speed_ratio(teacher, student),
         "teacher_parameters": teacher["parameters"], "student_parameters": student["parameters"],
     }  # fmt: skip
+
+
+def _speed_ratio(teacher: dict[str, Any], student: dict[str, Any]) -> float | None:
+    """How many times the CPU-seconds of an answer; None where the teacher answers elsewhere (here it only waits) or all was replayed."""
+    if teacher.get("settings", {}).get("base_url") or not teacher.get("asked", 1) or any(t.get("answer_meta", {}).get("replayed") for t in teacher.get("trials", ())):
+        return None
+    return teacher["cpu_seconds_per_answer"] / max(1e-9, student["cpu_seconds_per_answer"])

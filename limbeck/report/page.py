@@ -11,6 +11,7 @@ from markupsafe import Markup
 
 from limbeck.recipe.schema import ReportSection
 from limbeck.report import figures
+from limbeck.report.economics import FILTERS, economics_section
 from limbeck.report.study import study_of
 from limbeck.run import write_atomically
 
@@ -27,12 +28,13 @@ def write_report(run_folder: Path, section: ReportSection) -> Path:
     study = study_of(run_folder, results, means, section.paper)
     environment = Environment(loader=PackageLoader("limbeck.report"), autoescape=True, trim_blocks=True, lstrip_blocks=True)
     environment.filters["pct"] = lambda v: "-" if v is None else f"{100 * v:.1f}"
+    environment.filters.update(FILTERS)
     html = environment.get_template("page.html").render(
         name=results["name"], results=results, label=figures.label_of(results["scores"]), detail=_detail(results["scores"][0]), split=split, headline=results["headline"], rows=_rows(means), seeds=seeds, per_seed=_rows([r for r in results["scores"] if seeds > 1]),
         keep=_json(run_folder / "distill" / "keep.json"), recipe=(run_folder / "recipe.toml").read_text(encoding="utf-8"),
         manifests=_manifests(run_folder), traces=_traces(run_folder, results, split), size=_size(run_folder),
         bars={s: Markup(figures.topk_bars(means, s)) for s in results["splits"]},
-        study=study, curve=Markup(study["curve"]), sizes=Markup(figures.score_by_size(means, split)), losses=Markup(figures.loss_curves(curves)),
+        economics=economics_section(run_folder, results, _json(run_folder / "distill" / "keep.json")), study=study, curve=Markup(study["curve"]), sizes=Markup(figures.score_by_size(means, split)), losses=Markup(figures.loss_curves(curves)),
         differences=Markup(figures.differences(results["comparisons"], results["splits"])), noise=Markup(figures.loss_by_noise(curves)),
         keeps=Markup(figures.keep_bars(_json(run_folder / "distill" / "keep.json"))), examples=_embed([t | {"main": t.get(results["scores"][0].get("main", "execution"), [])} for t in trials]),
     )  # fmt: skip

@@ -64,7 +64,8 @@ def _print_headline(console: Console, headline: dict[str, Any]) -> None:
     for split, (value, low, high, n) in headline.get("retention", {}).items():
         console.print(f"retains {100 * value:.1f} % [{100 * low:.1f}-{100 * high:.1f}] of the teacher's top-1 on {split} (n = {n})", highlight=False)
     if headline.get("size_ratio"):
-        console.print(f"{headline['size_ratio']:.1f} times smaller, {headline['speed_ratio']:.1f} times faster (CPU time an answer)", highlight=False)
+        faster = f", {headline['speed_ratio']:.1f} times faster (CPU time an answer)" if headline.get("speed_ratio") else ""
+        console.print(f"{headline['size_ratio']:.1f} times smaller{faster}", highlight=False)
 
 
 def print_comparisons(rows: Sequence[dict[str, Any]], console: Console | None = None) -> None:
