@@ -135,20 +135,25 @@ def retention_rows(student: Sequence[dict[str, Any]], teacher: Sequence[dict[str
     `share` is None where the teacher gets none right. Families with fewer than FEWEST examples are left out.
     """
     whole = compare_seeds(student, teacher, 1)
-    rows = [_row("", whole["ratio"], whole["ratio_low"], whole["ratio_high"], whole["n"], whole["mean_a"], whole["mean_b"])]
     kinds = {t["id"]: t.get("family") or "" for t in student[0]["trials"]}
     families = sorted({f for f in kinds.values() if f})
-    if not 2 <= len(families) <= MOST_FAMILIES:
-        return rows
     left, there = ([right(r) for r in side] for side in (student, teacher))
     shared = [i for i in kinds if all(i in side for side in (*left, *there))]
+    rows = [_row("", whole["ratio"], whole["ratio_low"], whole["ratio_high"], whole["n"], whole["mean_a"], whole["mean_b"])]
+    if whole["ratio_low"] == whole["ratio_high"]:  # a bootstrap of examples that are all alike has no width: say what they can say
+        rows = [_share(student, left, there, shared, "")]
+    if not 2 <= len(families) <= MOST_FAMILIES:
+        return rows
     for family in families:
         ids = [i for i in shared if kinds[i] == family]
-        if len(ids) < FEWEST:
-            continue
-        a, b = ([float(np.mean([side[i] for side in sides])) for i in ids] for sides in (left, there))
-        rows.append(_row(family, *ratio_interval(a, b, clusters_of(student[0], ids)), len(ids), float(np.mean(a)), float(np.mean(b))))
+        if len(ids) >= FEWEST:
+            rows.append(_share(student, left, there, ids, family))
     return rows
+
+
+def _share(student: Sequence[dict[str, Any]], left: Sequence[Mapping[str, float]], there: Sequence[Mapping[str, float]], ids: Sequence[str], family: str) -> dict[str, Any]:
+    a, b = ([float(np.mean([side[i] for side in sides])) for i in ids] for sides in (left, there))
+    return _row(family, *ratio_interval(a, b, clusters_of(student[0], ids)), len(ids), float(np.mean(a)), float(np.mean(b)))
 
 
 def _row(family: str, share: float, low: float, high: float, n: int, student: float, teacher: float) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from markupsafe import Markup
 
 from limbeck.report.figures import COLOURS, INK, to_svg
 
+DOLLARS = "datum.value >= 1e6 ? '$' + replace(format(datum.value, '~s'), 'G', 'B') : '$' + format(datum.value, ',~r')"
 FIRST, POINTS = 10.0, 60  # answers at the left edge of the picture; points of a line
 
 
@@ -37,7 +38,7 @@ def cost_figure(found: Mapping[str, Any], split: str) -> str:
     even = costs["break_even"]
     last = 10 ** math.ceil(math.log10(100 * even["value"] if even.get("value") else 1e7))
     last = min(max(last, 1e4), 1e13)
-    lines = [("student, with what it cost to make", student, spend)] + ([("teacher", teacher, 0.0)] if teacher["value"] else [])
+    lines = [("student and its making", student, spend)] + ([("teacher", teacher, 0.0)] if teacher["value"] else [])
     at = [FIRST * (last / FIRST) ** (i / (POINTS - 1)) for i in range(POINTS)]
     rows = []
     for who, score, fixed in lines:
@@ -46,17 +47,17 @@ def cost_figure(found: Mapping[str, Any], split: str) -> str:
     order = [who for who, _, _ in lines]
     floor = 10 ** math.floor(math.log10(min(r["usd"] for r in rows)))
     base = altair.Chart(altair.Data(values=rows)).encode(
-        x=altair.X("answers:Q", title="answers (log)", scale=altair.Scale(type="log", domain=[FIRST, last], nice=False), axis=altair.Axis(format="~s", tickCount=8, grid=False)),
-        color=altair.Color("who:N", sort=order, title=None, scale=altair.Scale(domain=order, range=COLOURS), legend=altair.Legend(labelLimit=260)),
+        x=altair.X("answers:Q", title="answers (log)", scale=altair.Scale(type="log", domain=[FIRST, last], nice=False), axis=altair.Axis(labelExpr="replace(format(datum.value, '~s'), 'G', 'B')", values=decades(FIRST, last), grid=False)),
+        color=altair.Color("who:N", sort=order, title=None, scale=altair.Scale(domain=order, range=COLOURS), legend=altair.Legend(labelLimit=200, columns=2, symbolOpacity=1)),
     )  # fmt: skip
-    y = altair.Y("usd:Q", title="USD in all (log)", scale=altair.Scale(type="log", domainMin=floor), axis=altair.Axis(format="$~s", tickCount=6))
+    y = altair.Y("usd:Q", title="USD in all (log)", scale=altair.Scale(type="log", domainMin=floor), axis=altair.Axis(labelExpr=DOLLARS, values=decades(floor, max(r["high"] for r in rows))))
     layers = base.mark_area(opacity=0.18).encode(y=altair.Y("low:Q", title="USD in all (log)", scale=altair.Scale(type="log", domainMin=floor)), y2="high:Q") + base.mark_line(strokeWidth=2).encode(y=y)
     if even.get("value"):
         mark = altair.Chart(altair.Data(values=[{"answers": even["value"], "usd": spend + student["value"] * even["value"] / 1000, "text": f"pays from {short(even['value'])} answers"}])).encode(x="answers:Q")
         layers = layers + mark.mark_rule(color=INK, strokeDash=[4, 3]) + mark.mark_circle(size=70, color=INK, opacity=1).encode(y="usd:Q")
         side = {"align": "right", "dx": -8} if even["value"] > math.sqrt(FIRST * last) else {"align": "left", "dx": 8}
         layers = layers + mark.mark_text(color=INK, dy=-12, **side).encode(y="usd:Q", text="text:N")
-    return to_svg(layers.properties(width=400, height=230))
+    return to_svg(layers.properties(width=320, height=220))
 
 
 def retention_figure(found: Mapping[str, Any]) -> str:
@@ -66,7 +67,7 @@ def retention_figure(found: Mapping[str, Any]) -> str:
         for row in facts["retention"]:
             if row["share"] is not None:
                 name = f"{split}: {row['family']}" if row["family"] else split
-                high = row["high"] if row["high"] is not None else row["share"]
+                high = row["high"] if row["high"] is not None else 10.0  # no end: cut at the edge
                 rows.append({"name": f"{name} (n = {row['n']})", "share": 100 * row["share"], "low": 100 * row["low"], "high": 100 * high, "kind": "by family" if row["family"] else "in all"})
     if not rows:
         return ""
@@ -76,9 +77,15 @@ def retention_figure(found: Mapping[str, Any]) -> str:
     base = altair.Chart(altair.Data(values=rows)).encode(
         y=altair.Y("name:N", sort=order, title=None, axis=altair.Axis(labelLimit=230)), color=altair.Color("kind:N", sort=["in all", "by family"], title=None, scale=altair.Scale(domain=["in all", "by family"], range=COLOURS[:2]), legend=altair.Legend() if len({r["kind"] for r in rows}) > 1 else None)
     )  # fmt: skip
-    x = altair.X("low:Q", title="% of the teacher's top-1", scale=altair.Scale(domain=[bottom, top], nice=False))
+    x = altair.X("low:Q", title="% of the teacher's top-1", scale=altair.Scale(domain=[bottom, top], nice=False), axis=altair.Axis(tickCount=6))
     line = altair.Chart(altair.Data(values=[{"x": 100}])).mark_rule(color=INK, strokeDash=[4, 3]).encode(x="x:Q")
     return to_svg((line + base.mark_rule(strokeWidth=2).encode(x=x, x2="high:Q") + base.mark_circle(size=60, opacity=1).encode(x="share:Q")).properties(width=290, height=altair.Step(20)))
+
+
+def decades(low: float, high: float) -> list[float]:
+    """Powers of ten between two numbers, at most eight of them."""
+    first, last = math.ceil(math.log10(low) - 1e-9), math.floor(math.log10(high) + 1e-9)
+    return [10.0**power for power in range(first, last + 1, max(1, -(-(last - first + 1) // 8)))]
 
 
 def keep_rows(keep: Mapping[str, Any]) -> list[dict[str, Any]]:
