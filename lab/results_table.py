@@ -67,8 +67,8 @@ def table(run: Path) -> str:
     headline = results["headline"] or {}
     for split, (value, low, high, n) in headline.get("retention", {}).items():
         out += f"- retains {100 * value:.1f} % [{100 * low:.1f}-{100 * high:.1f}] of the teacher's top-1 on `{split}` (n = {n})\n"
-    if headline:
-        out += f"- {headline['size_ratio']:.1f} times smaller, {headline['speed_ratio']:.1f} times faster\n"
+    ratios = [f"{headline[key]:.1f} times {word}" for key, word in (("size_ratio", "smaller"), ("speed_ratio", "faster")) if headline.get(key)]  # a served teacher has neither
+    out += f"- {', '.join(ratios)}\n" if ratios else ""
     for c in results["comparisons"]:
         if c["measure"].endswith(("-1", "-5") if main != "execution" else "-1") and c["b"] not in ("teacher", "majority"):
             out += f"- {c['a']} minus {c['b']} on `{c['split']}`, {c['measure'] if main == 'execution' or not c['measure'].startswith('top') else c['measure'].replace('top', main)}: {100 * c['difference']:+.1f} points [{100 * c['difference_low']:+.1f} to {100 * c['difference_high']:+.1f}]\n"
