@@ -13,7 +13,17 @@ import torch
 from limbeck import planning
 from limbeck.catalog.accelerators import core_rent, load_accelerators, share_of_peak
 from limbeck.errors import LimbeckError
-from limbeck.models.sizing import Training, activation_bytes, count_parameters, find_shape, flops_per_token, known_shapes, memory_bytes, read_shape, shape_of
+from limbeck.models.sizing import (
+    Training,
+    activation_bytes,
+    count_parameters,
+    find_shape,
+    flops_per_token,
+    known_shapes,
+    memory_bytes,
+    read_shape,
+    shape_of,
+)
 from limbeck.recipe.load import load_recipe
 
 ROWS, LENGTH, VOCABULARY = 2, 64, 512
