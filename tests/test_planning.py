@@ -165,7 +165,7 @@ def test_the_recipe_of_8b_fits_one_of_80_gb_with_lora_and_not_with_all_weights()
     lora = {row["accelerator"]: row for row in plan()["students"][0]["devices"]}
     assert lora["H100 80GB SXM"]["fits_one"] and lora["H100 80GB SXM"]["command"] == "limbeck make expert-8b" and not lora["L4"]["fits_one"]
     full = {row["accelerator"]: row for row in plan("student.lora_rank=0")["students"][0]["devices"]}
-    assert not full["H100 80GB SXM"]["fits_one"] and full["H100 80GB SXM"]["strategy"] == "fsdp" and full["RTX 4090"]["devices"] is None and full["RTX 4090"]["usd"] is None
+    assert not full["H100 80GB SXM"]["fits_one"] and full["H100 80GB SXM"]["strategy"] == "fsdp" and not full["H100 80GB SXM"]["runs"] and full["RTX 4090"]["devices"] is None and full["RTX 4090"]["usd"] is None
 
 
 def test_time_and_dollars_are_ranges_from_share_of_peak_and_rents():

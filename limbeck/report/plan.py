@@ -67,7 +67,7 @@ def _print_student(student: dict[str, Any], seeds: int, out: Console) -> None:
         out.print("[dim]* its peak is disputed: limbeck/catalog/accelerators.toml[/dim]")
     commands: dict[str, list[str]] = {}
     for row in student["devices"]:
-        if row["command"]:
+        if row["command"] and row["runs"]:
             commands.setdefault(row["command"], []).append(row["accelerator"])
     for command, names in commands.items():
         out.print(f"on {', '.join(names)}:\n  {command}", soft_wrap=True)
@@ -76,8 +76,9 @@ def _print_student(student: dict[str, Any], seeds: int, out: Console) -> None:
         out.print(f"where one is enough, {spread['devices']} of them take a {spread['devices']}th of the time for the same dollars, at best:\n  {spread['command']}", soft_wrap=True)
     if here and here["device"] == "processor":
         out.print("[dim]On a processor the C library may keep twice what is in use; MALLOC_MMAP_THRESHOLD_=65536 keeps it near the plan.[/dim]")
-    if any("--use_fsdp" in c for c in commands):
-        out.print("[dim]FSDP: the numbers are arithmetic; limbeck's loop has been run with one process and with DDP, not with FSDP.[/dim]")
+    split = next((row for row in student["devices"] if row["strategy"] == "fsdp"), None)
+    if split:
+        out.print(f"[dim]FSDP rows are arithmetic: limbeck's loop runs on one device and with DDP; its running mean is not split over devices yet. The line would be\n  {split['command']}[/dim]", soft_wrap=True)
     if student["would_fit"]:
         out.print("what would need less:")
         for remedy in student["would_fit"]:
