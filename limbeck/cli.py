@@ -106,8 +106,14 @@ def _threads() -> None:
 
 
 @app.command()
-def make(recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="a packaged name or a TOML file")], out: Out = None, set_: Setting = None, accept: Accept = None, quiet: Quiet = False, as_json: Json = False) -> None:
+def make(recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="a packaged name or a TOML file")], out: Out = None, set_: Setting = None, accept: Accept = None, quiet: Quiet = False, as_json: Json = False, plan: Annotated[bool, typer.Option("--plan", help="memory, time and dollars for each accelerator, and start nothing")] = False) -> None:
     """The whole line: distil, train, examine, report."""
+    if plan:
+        from limbeck.planning import show_plan
+        from limbeck.recipe.load import load_recipe
+
+        show_plan(load_recipe(recipe, set_ or ()), as_json)
+        return
     began = time.perf_counter()
     loaded, folder, results = _make(recipe, out, set_, quiet or as_json, "report", accept)
     if as_json:
