@@ -19,7 +19,7 @@ from pathlib import Path
 CASES = {  # name: student, train; all random Llama shapes in float32 on a CPU
     "full, AdamW": ({"width": 256, "decoder_layers": 8, "heads": 4}, {"optimizer": "adamw"}),
     "full, AdamW, long rows": ({"width": 128, "decoder_layers": 6, "heads": 4, "length": 1024}, {"optimizer": "adamw", "batch": 8}),
-    "full, Muon": ({"width": 512, "decoder_layers": 4, "heads": 8}, {"optimizer": "muon", "batch": 2}),
+    "full, Muon": ({"width": 256, "decoder_layers": 8, "heads": 4, "length": 64}, {"optimizer": "muon", "batch": 1}),  # small batches: here its work is the peak
     "checkpointing": ({"width": 256, "decoder_layers": 16, "heads": 4, "extra": {"gradient_checkpointing": True}}, {"optimizer": "adamw", "batch": 8}),
     "LoRA 16": ({"width": 512, "decoder_layers": 6, "heads": 8, "lora_rank": 16}, {"optimizer": "adamw"}),
 }

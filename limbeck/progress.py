@@ -37,6 +37,8 @@ class Progress:
             self.console.print(f"[dim]{facts['name']}  {facts['why']}[/dim]", highlight=False)
         elif event == "distill":
             self._bar("distill", facts["done"], facts["of"], _spent(facts))
+        elif event == "note":
+            self.console.print(f"  {facts['text']}", highlight=False, markup=False)
         elif event == "targets":
             self._bar("teacher's distributions", facts["done"], facts["of"], "rows")
         elif event == "train" and "tokens_per_s" in facts:

@@ -52,6 +52,8 @@ def distill_run(recipe: Recipe, task: Any, codec: Any, step: Step, forbidden: Se
 
     origins = origins_of(recipe, task)
     mixed = tuple(load_set(mix.source, mix.weight, mix.terms) for mix in recipe.mix)
+    if teacher is not None and recipe.teacher.self_test:
+        _try_teacher(recipe, task, teacher, step, tell)
     desk = Desk(
         task=task, teacher=teacher, pose=resolve.get_pose(task), origins=origins, by=tuple(range(len(origins))), codec=codec, contamination=_contamination(recipe, task, forbidden),
         opt_out=opt_out(recipe), against=tuple(against_texts(recipe.keep.against)) if recipe.keep.against else None, mixed=mixed, terms=terms.paragraph([*origins, *(o for m in mixed for o in m.origins)]),
@@ -142,6 +144,28 @@ def family_of(student: StudentSection) -> str:
 def write_terms(expert: Path, binding: terms.Binding, recipe: Recipe) -> None:
     """terms.json and NOTICE beside an expert's weights: what it owes, to be joined again when it teaches."""
     terms.write_terms(expert, binding, recipe.terms.accept)
+
+
+def _try_teacher(recipe: Recipe, task: Any, teacher: Any, step: Step, tell: Tell) -> None:
+    """The self-test, once for a step, before anything is spent; warnings are told and kept. Raises LimbeckError where it fails."""
+    if (step.path / "self_test.json").exists():
+        return
+    from limbeck.teachers.self_test import self_test
+
+    soft = recipe.distill.soft != "off"
+    tokenizer = None
+    if soft:
+        from limbeck.models.decoder import load_tokenizer
+
+        tokenizer = load_tokenizer(settle_student(recipe, recipe.student).tokenizer)
+    pose = resolve.get_pose(task)
+    first = task.examples(recipe.distill.split, 2) if recipe.distill.split else list(task.generate(step.seed("prompts"), 2))
+    texts = [str((pose(e.prompt).context.get("messages") or [{"content": e.prompt.text}])[-1]["content"]) for e in first[:2]]
+    report = self_test(teacher, tokenizer, texts, recipe.distill.soft_top, soft=soft, student=recipe.student.source or recipe.recipe.name)
+    report.raise_failures()
+    step.write_json("self_test.json", report.as_json())
+    for line in report.warnings():
+        tell("note", {"text": f"teacher: {line}"})
 
 
 def step_run(step: Step) -> str:
