@@ -213,7 +213,7 @@ def _jobs(run: Run, recipe: Recipe, dataset: Path, targets: dict[str, Path]) -> 
         inputs |= {"targets": hash_file(targets[arm.name] / "manifest.json")} if arm.name in targets else {}
         step = run.step(f"train/{arm.folder}", {"student": arm.student.model_dump(), "train": arm.train.model_dump()}, inputs, ("models", "train"))
         section = arm.train.model_copy(update={"start": str(start)}) if start else arm.train
-        jobs.append(Job(arm.folder, dataset, teaching.settle_student(recipe, arm.student), section, step, targets.get(arm.name)))
+        jobs.append(Job(arm.folder, dataset, teaching.settle_student(recipe, arm.student), section, step, targets.get(arm.name), teaching.weights_here(recipe) if arm.train.on_policy_steps else ""))
     return jobs
 
 
@@ -233,7 +233,7 @@ def _train_jobs(jobs: list[Any], arms: int, dataset: Path, codec: Any, report: C
         train_together(jobs, codec, workers, torch.get_num_threads() // workers, report)
     else:
         for job in jobs:
-            train(dataset, job.student, job.section, codec if job.student.kind != "decoder" else None, job.step, lambda record, job=job: report(job.name, record), job.targets)
+            train(dataset, job.student, job.section, codec if job.student.kind != "decoder" else None, job.step, lambda record, job=job: report(job.name, record), job.targets, job.teacher)
             if not int(os.environ.get("RANK", "0")):
                 job.step.finish()
             _meet()

@@ -43,6 +43,8 @@ class Progress:
             self._bar("teacher's distributions", facts["done"], facts["of"], "rows")
         elif event == "train" and "tokens_per_s" in facts:
             self._bar(f"train {facts['arm']}", facts["step"], facts["steps"], f"loss {facts['loss']:.3f}  {facts['tokens_per_s']:,.0f} tokens/s")
+        elif event == "train" and "on_policy_loss" in facts:
+            self._bar(f"on-policy {facts['arm']}", facts["step"], facts["steps"], f"loss {facts['on_policy_loss']:.3f}")
         elif event == "evaluate":
             self._bar(f"{facts['answerer'][:24]} on {facts['split']}", facts["done"], facts["of"], f"{facts['usd']:.4f} USD" if facts.get("usd") else "")
 

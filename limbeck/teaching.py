@@ -39,6 +39,8 @@ def check_recipe(recipe: Recipe, kinds: Sequence[str]) -> None:
     has_weights = teacher.model.startswith("hf:") or teacher.model == "builtin:smollm2-135m"
     if recipe.distill.soft != "off" and not has_weights:
         raise LimbeckError("soft targets need a teacher whose weights are here", f"distill.soft = {recipe.distill.soft!r}, teacher.model = {teacher.model!r}", "name hf:ID-or-folder or builtin:smollm2-135m, or set distill.soft = 'off'")
+    if recipe.train.on_policy_steps and not has_weights:
+        raise LimbeckError("on-policy distillation needs a teacher whose weights are here", f"train.on_policy_steps, teacher.model = {recipe.teacher.model!r}", "name hf:ID-or-folder or builtin:smollm2-135m, or set it to 0")
     if recipe.distill.soft == "sampled" and recipe.train.divergence != "forward_kl":
         raise LimbeckError(f"{recipe.train.divergence} cannot be computed from draws", "train.divergence", "use forward_kl, or distill.soft = 'top'")
     if recipe.distill.soft != "off" and "decoder" not in kinds:
@@ -190,6 +192,12 @@ def settle_student(recipe: Recipe, student: StudentSection) -> StudentSection:
     if not tokenizer:
         raise LimbeckError("a decoder with random weights needs a tokenizer", "student.tokenizer", "name whose it takes: hf:ID-or-folder or builtin:smollm2-135m")
     return student.model_copy(update={"source": resolve.weights_of(student.source) if student.source else "", "tokenizer": resolve.weights_of(tokenizer)})
+
+
+def weights_here(recipe: Recipe) -> str:
+    """Folder or hub id of a teacher whose weights are here; empty for any other."""
+    model = recipe.teacher.model
+    return resolve.weights_of(model) if model.startswith("hf:") or model == "builtin:smollm2-135m" else ""
 
 
 def packing_of(recipe: Recipe, student: StudentSection, train: TrainSection) -> dict[str, Any]:

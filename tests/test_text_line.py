@@ -131,6 +131,19 @@ def test_a_teachers_distributions_are_captured_and_learnt_from(tmp_path, tiny):
 
 
 @pytest.mark.slow
+def test_a_student_ends_on_its_own_answers_judged_by_its_teacher(tmp_path, tiny):
+    pytest.importorskip("trl", reason="trl is an extra")
+    path, out = write(tmp_path, tiny, model=f"hf:{tiny}", count=12), tmp_path / "run"
+    run(path, out, "distill.answers=gold", "train.on_policy_steps=3", "train.steps=4", until="train")
+    logged = [json.loads(line) for line in next((out / "train").glob("*/metrics.jsonl")).read_text().splitlines()]
+    assert [m["step"] for m in logged if "on_policy_loss" in m] == [1, 2, 3]
+    facts = read_facts(out / "expert")
+    assert facts and facts["on_policy_steps"] == 3 and not list((out / "train").glob("*/on-policy"))
+    with pytest.raises(LimbeckError, match="weights are here"):
+        run(write(tmp_path, tiny), tmp_path / "other", "train.on_policy_steps=3")
+
+
+@pytest.mark.slow
 def test_a_killed_run_against_a_failing_server_ends_as_one_without_faults(tmp_path, tiny):
     with Server("--share", "0") as server:
         run(write(tmp_path, tiny, model="openai:m", url=server.url, samples=3, answers=False, count=150), tmp_path / "calm", "keep.per_request=3", until="distill")

@@ -70,14 +70,18 @@ class _Trainee(nn.Module):
 
 def train(
     dataset: Path, student: StudentSection, section: TrainSection, codec: Codec | None, step: Step, progress: Progress | None = None,
-    targets: Path | None = None,
+    targets: Path | None = None, teacher: str = "",
 ) -> Path:  # fmt: skip
     """A student trained on a dataset folder; returns the expert's folder (weights are the running mean).
 
-    `codec` is None for decoders, which read text; `targets` is the folder of a teacher's stored distributions, for them alone.
+    `codec` is None for decoders, which read text; `targets` is the folder of a teacher's stored distributions and
+    `teacher` its weights, for them alone.
     """
     from accelerate import Accelerator
 
+    offline = step.path / "offline.json"  # the stored part of a decoder's training is behind it: what follows is on-policy
+    if offline.exists():
+        return _end_on_policy(dataset, section, step, progress, teacher)
     os.environ.setdefault("LRU_CACHE_CAPACITY", "64")  # torch keeps 1,024 compiled CPU operations by shape: 0.3 GB, no faster
     accelerator = Accelerator(cpu=not torch.cuda.is_available(), mixed_precision=_precision(section.precision))
     seed = step.seed("train")
@@ -96,7 +100,18 @@ def train(
     if accelerator.is_main_process:
         course.save(step.path / "expert")
     accelerator.wait_for_everyone()
+    if codec is None and section.on_policy_steps:
+        step.write_json("offline.json", {"steps": section.steps})
+        return _end_on_policy(dataset, section, step, progress, teacher)
     return step.path / "expert"
+
+
+def _end_on_policy(dataset: Path, section: TrainSection, step: Step, progress: Progress | None, teacher: str) -> Path:
+    from limbeck.models.decoder import read_facts
+    from limbeck.train.on_policy import train_on_policy
+
+    facts = read_facts(step.path / "expert") or {}
+    return train_on_policy(step.path / "expert", teacher, dataset, section, step, int(facts.get("longest_answer", 256)), progress)
 
 
 def _native_course(dataset: Path, student: StudentSection, section: TrainSection, codec: Codec, seed: int) -> Course:

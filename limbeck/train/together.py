@@ -31,6 +31,7 @@ class Job:
     section: TrainSection
     step: Step
     targets: Path | None = None
+    teacher: str = ""
 
 
 Report = Callable[[str, dict[str, Any]], None]
@@ -82,7 +83,7 @@ def _work(job: Job, codec: Codec | None, threads: int, pipe: Any) -> None:
     torch.set_num_threads(threads)
     try:
         own = codec if job.student.kind != "decoder" else None
-        train(job.dataset, job.student, job.section, own, job.step, lambda record: pipe.send(("progress", job.name, record)), job.targets)
+        train(job.dataset, job.student, job.section, own, job.step, lambda record: pipe.send(("progress", job.name, record)), job.targets, job.teacher)
         job.step.finish()
     except LimbeckError as problem:
         pipe.send(("error", job.name, problem))
