@@ -275,6 +275,7 @@ def _trained_on(dataset: Path) -> list[Example]:
 def _evaluate(run: Run, recipe: Recipe, task: Any, dataset: Path, tell: Tell) -> dict[str, Any]:
     """Everybody on every split; each answerer is a step of its own, so that a killed run asks nobody twice."""
     from limbeck import teaching
+    from limbeck.economics import economics_of
     from limbeck.evaluate.summary import summarise
     from limbeck.sweeping import load_swept
 
@@ -283,6 +284,8 @@ def _evaluate(run: Run, recipe: Recipe, task: Any, dataset: Path, tell: Tell) ->
     makers: dict[str, Any] = {}
     if recipe.teacher.model != "generator" and recipe.evaluate.teacher:
         makers["teacher"] = (recipe.teacher.model, lambda: teaching.get_examined(recipe.teacher, task, str(run.path.resolve())))
+    if recipe.student.source and recipe.evaluate.before:
+        makers["before"] = (recipe.student.source, lambda: teaching.get_before(recipe, task, run.path / "expert"))
     ways, costs = {}, {}
     for arm in arms_of(recipe):
         path = run.path / "train" / arm.folder / "expert"
@@ -296,6 +299,7 @@ def _evaluate(run: Run, recipe: Recipe, task: Any, dataset: Path, tell: Tell) ->
         inputs = {"answerer": identity, "task": [task.name, task.version], "dataset": hash_file(dataset / "held_out.jsonl.gz")}
         found[name] = _examine(run, recipe, task, dataset, name, inputs, maker, tell)
     results = summarise(recipe.recipe.name, found, [a.folder for a in arms_of(recipe)], recipe.evaluate.splits, getattr(task, "compared", ()))
+    results["economics"] = economics_of(run.path, recipe, found, results["groups"])
     _settle(run.path / "expert", ways.get(MAIN, {}))
     results |= {"ways": ways, "footprints": costs} if recipe.evaluate.sweep or costs else {}
     write_atomically(run.path / "results.json", json.dumps(results, indent=1).encode())

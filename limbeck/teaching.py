@@ -194,6 +194,16 @@ def settle_student(recipe: Recipe, student: StudentSection) -> StudentSection:
     return student.model_copy(update={"source": resolve.weights_of(student.source) if student.source else "", "tokenizer": resolve.weights_of(tokenizer)})
 
 
+def get_before(recipe: Recipe, task: Any, expert: Path) -> Any:
+    """The weights that a decoder started from, asked as it is now and given as much room for an answer."""
+    from limbeck.models.decoder import read_facts
+
+    longest = int((read_facts(expert) or {}).get("longest_answer", 256) * 1.5) + 8
+    answerer = resolve.posed(resolve.get_local(recipe.student.source, {"temperature": 0.0, "max_tokens": longest}), task)
+    answerer.name = "before"
+    return answerer
+
+
 def weights_here(recipe: Recipe) -> str:
     """Folder or hub id of a teacher whose weights are here; empty for any other."""
     model = recipe.teacher.model

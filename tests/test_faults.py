@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -97,7 +98,7 @@ def test_a_web_page_in_place_of_an_api_is_said_at_once():
 
 
 def test_a_web_page_after_real_replies_is_one_more_fault():
-    with serve(lambda number, body: (200, "<html>busy</html>") if number == 2 else completion("x")) as (url, seen):
+    with serve(lambda number, body: (200, "<html>busy</html>") if number == 2 else completion("x")) as (url, _):
         assert {a.status for a in teacher(url).answer(prompts(6))} == {"scored"}
     assert len(seen) == 7
 
@@ -157,12 +158,12 @@ def test_a_wait_that_the_server_asks_for_holds_for_everybody():
     app.router.add_post("/v1/chat/completions", complete)
     with served(app) as url:
         teacher(url, concurrency=1).answer(prompts(10))
-    gaps = [b - a for a, b in zip(times, times[1:], strict=False)]
+    gaps = [b - a for a, b in pairwise(times)]
     assert len(times) == 11 and gaps[3] >= 0.38 and sum(g > 0.3 for g in gaps) == 1
 
 
 def test_a_record_has_a_deadline_for_all_its_tries():
-    with serve(lambda number, body: (503, "busy") if body["messages"][-1]["content"].startswith("0 ") else completion("x")) as (url, seen):
+    with serve(lambda number, body: (503, "busy") if body["messages"][-1]["content"].startswith("0 ") else completion("x")) as (url, _):
         endpoint = teacher(url, quick=False, retries=50, deadline_s=0.8)
         began = time.monotonic()
         answers = endpoint.answer(prompts(3))
@@ -188,7 +189,7 @@ def test_a_slow_body_ends_at_the_deadline_and_not_at_its_own():
     ],
 )  # fmt: skip
 def test_a_request_that_cannot_be_helped_is_refused_and_asked_once(status, words, reason):
-    with serve(lambda number, body: (status, words) if number == 0 else completion("x")) as (url, seen):
+    with serve(lambda number, body: (status, words) if number == 0 else completion("x")) as (url, _):
         answers = teacher(url, concurrency=1).answer(prompts(3))
     assert [a.status for a in answers] == ["refused", "scored", "scored"] and answers[0].reason == reason and answers[0].meta["said"] and len(seen) == 3
 

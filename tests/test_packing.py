@@ -6,8 +6,8 @@ import torch
 
 from limbeck.errors import LimbeckError
 from limbeck.models.decoder import build_decoder, load_tokenizer
-from limbeck.records import Prompt
 from limbeck.recipe.schema import StudentSection
+from limbeck.records import Prompt
 from limbeck.testing import make_tiny_model
 from limbeck.train.packing import NO_LABEL, Document, PackedBatches, make_packed_batch, pack, render
 
@@ -90,5 +90,5 @@ def test_the_stream_of_rows_is_a_function_of_seed_and_step():
     first, second = PackedBatches(packed, 4, 1), PackedBatches(packed, 4, 1)
     wanted = [first(step).row_B.tolist() for step in range(12)]
     assert second(7).row_B.tolist() == wanted[7] and second(2).row_B.tolist() == wanted[2]
-    assert sorted(sum(wanted[:5], [])) == list(range(20))
+    assert sorted(row for rows in wanted[:5] for row in rows) == list(range(20))
     assert PackedBatches(packed, 4, 2)(0).row_B.tolist() != wanted[0]

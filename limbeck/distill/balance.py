@@ -12,7 +12,7 @@ RARE = 0.05  # bins with less than this share of all requests are kept whole, an
 
 def bin_of(share: float) -> int:
     """0 (hardest) .. 4: five equal parts of (0, 1]; what never passes is in the first."""
-    return min(BINS - 1, max(0, -(-int(round(share * 1000)) * BINS // 1000) - 1))
+    return min(BINS - 1, max(0, -(-round(share * 1000) * BINS // 1000) - 1))
 
 
 def name_bin(number: int) -> str:

@@ -107,7 +107,7 @@ def _with_lora(model: Any, student: StudentSection) -> Any:
         from peft import LoraConfig, get_peft_model
     except ImportError as problem:
         raise LimbeckError("peft is not installed", "student.lora_rank", "pip install 'limbeck[hf]'") from problem
-    config = LoraConfig(r=student.lora_rank, lora_alpha=student.lora_alpha or 2 * student.lora_rank, lora_dropout=student.dropout, target_modules="all-linear", task_type="CAUSAL_LM")
+    config = LoraConfig(r=student.lora_rank, lora_alpha=int(student.lora_alpha or 2 * student.lora_rank), lora_dropout=student.dropout, target_modules="all-linear", task_type="CAUSAL_LM")
     wrapped = get_peft_model(model, config)
     for parameter in wrapped.parameters():
         if parameter.requires_grad:

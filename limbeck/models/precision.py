@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import torch
 
 
+@cache
 def is_bf16_native() -> bool:
     """Whether bfloat16 is multiplied by the hardware: on a processor without it, it is 25 times slower than float32."""
     if torch.cuda.is_available():

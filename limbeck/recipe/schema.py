@@ -166,6 +166,7 @@ class EvaluateSection(Section):
     k: int = Field(5, ge=1, le=50, description="candidates asked for")
     baselines: tuple[str, ...] = Field(("nearest", "majority"), description="answerers that cost nothing")
     teacher: bool = Field(True, description="examine the teacher too, on the same examples; a language model is paid for it")
+    before: bool = Field(True, description="examine also the weights that a decoder starts from: its score before it was taught")
     limit: int = Field(0, ge=0, description="at most so many examples a split; 0 is all")
     sweep: dict[Kind, tuple[dict[str, Any], ...]] = Field(default_factory=dict, description="ways to answer tried for each kind of student on `sweep_split` before the examination; the best serves")
     sweep_split: str = Field("generated", description="the examples of the sweep: none of `splits`")

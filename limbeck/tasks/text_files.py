@@ -16,6 +16,7 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from limbeck.errors import LimbeckError
 from limbeck.records import Answer, Candidate, Check, Example, Prompt, Score, Verdict, content_id

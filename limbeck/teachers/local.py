@@ -35,7 +35,8 @@ class LocalModel:
         self.precision = "bfloat16" if torch.cuda.is_available() or is_bf16_native() else "float32"  # a processor without bfloat16 is 25 times slower in it
         try:
             self._tokenizer: Any = AutoTokenizer.from_pretrained(source, padding_side="left")
-            self._model: Any = AutoModelForCausalLM.from_pretrained(source, dtype=getattr(torch, self.precision), use_safetensors=True).eval().to("cuda" if torch.cuda.is_available() else "cpu")
+            model: Any = AutoModelForCausalLM.from_pretrained(source, dtype=getattr(torch, self.precision), use_safetensors=True)
+            self._model: Any = model.eval().to("cuda" if torch.cuda.is_available() else "cpu")
         except (OSError, ValueError) as problem:
             raise LimbeckError(f"this model cannot be loaded: {str(problem).splitlines()[0]}", f"hf:{source}", "name a folder in Hugging Face form with safetensors weights, or a hub id that can be reached") from problem
         if self._tokenizer.pad_token_id is None:

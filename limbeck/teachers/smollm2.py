@@ -14,6 +14,7 @@ import sys
 import tempfile
 import zipfile
 from pathlib import Path
+from typing import Any
 
 from limbeck.errors import LimbeckError
 
@@ -60,7 +61,7 @@ def _dequantise(folder: Path, made: Path) -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(folder, gguf_file="model.gguf")
-    model = AutoModelForCausalLM.from_pretrained(folder, gguf_file="model.gguf", dtype=torch.bfloat16)
+    model: Any = AutoModelForCausalLM.from_pretrained(folder, gguf_file="model.gguf", dtype=torch.bfloat16)
     if hasattr(model.config, "quantization_config"):  # else save_pretrained refuses: the weights are plain by now
         del model.config.quantization_config
     model.is_quantized, model.hf_quantizer = False, None

@@ -56,7 +56,7 @@ def load_teacher(source: str) -> Decoder:
 
     refuse_pickles(source)
     try:
-        model = AutoModelForCausalLM.from_pretrained(source, dtype=torch.bfloat16 if is_bf16_native() else torch.float32, use_safetensors=True)
+        model: Any = AutoModelForCausalLM.from_pretrained(source, dtype=torch.bfloat16 if is_bf16_native() else torch.float32, use_safetensors=True)
     except (OSError, ValueError) as problem:
         raise LimbeckError(f"this teacher cannot be loaded: {str(problem).splitlines()[0]}", source, "name a folder in Hugging Face form with safetensors weights") from problem
     return Decoder(model.eval().to("cuda" if torch.cuda.is_available() else "cpu"))

@@ -59,7 +59,8 @@ def train_on_policy(expert: Path, teacher: str, dataset: Path, section: TrainSec
     trainer.train(resume_from_checkpoint=bool(list(out.glob("checkpoint-*"))) or None)
     fresh = expert.with_name(f".{expert.name}.new")
     shutil.rmtree(fresh, ignore_errors=True)
-    trainer.model.save_pretrained(fresh)
+    model: Any = trainer.model
+    model.save_pretrained(fresh)
     load_tokenizer(str(expert)).save_pretrained(fresh)
     facts = json.loads((expert / FACTS).read_text(encoding="utf-8"))
     (fresh / FACTS).write_text(json.dumps({**facts, "on_policy_steps": section.on_policy_steps}, indent=1), encoding="utf-8")

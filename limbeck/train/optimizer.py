@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from limbeck.models.precision import is_bf16_native
+
 # The quintic a x + b x^3 + c x^5 whose iteration brings every singular value near 1 (Jordan et al., 2024, "Muon").
 QUINTIC = (3.4445, -4.7750, 2.0315)
 ROUNDS = 5
@@ -61,7 +63,7 @@ class Muon(torch.optim.AdamW):
 def orthogonalize(matrices_NRC: Tensor) -> Tensor:
     """The nearest semi-orthogonal matrix of each of N matrices with R <= C, roughly: singular values between 0.7 and 1.2."""
     linear, cubic, quintic = QUINTIC
-    x_NRC = matrices_NRC.bfloat16()
+    x_NRC = matrices_NRC.bfloat16() if is_bf16_native() else matrices_NRC.float()  # five rounds in bfloat16 are enough, where it is fast
     x_NRC = x_NRC / x_NRC.norm(dim=(-2, -1), keepdim=True).clamp_min(1e-7)
     for _ in range(ROUNDS):
         gram_NRR = x_NRC @ x_NRC.mT
