@@ -18,7 +18,6 @@ import tempfile
 import textwrap
 import time
 from contextlib import closing
-from pathlib import Path
 
 CONNECTIONS, FEW = 64, 20
 SERVER = """

@@ -98,7 +98,7 @@ def test_a_web_page_in_place_of_an_api_is_said_at_once():
 
 
 def test_a_web_page_after_real_replies_is_one_more_fault():
-    with serve(lambda number, body: (200, "<html>busy</html>") if number == 2 else completion("x")) as (url, _):
+    with serve(lambda number, body: (200, "<html>busy</html>") if number == 2 else completion("x")) as (url, seen):
         assert {a.status for a in teacher(url).answer(prompts(6))} == {"scored"}
     assert len(seen) == 7
 
@@ -189,7 +189,7 @@ def test_a_slow_body_ends_at_the_deadline_and_not_at_its_own():
     ],
 )  # fmt: skip
 def test_a_request_that_cannot_be_helped_is_refused_and_asked_once(status, words, reason):
-    with serve(lambda number, body: (status, words) if number == 0 else completion("x")) as (url, _):
+    with serve(lambda number, body: (status, words) if number == 0 else completion("x")) as (url, seen):
         answers = teacher(url, concurrency=1).answer(prompts(3))
     assert [a.status for a in answers] == ["refused", "scored", "scored"] and answers[0].reason == reason and answers[0].meta["said"] and len(seen) == 3
 
