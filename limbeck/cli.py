@@ -262,6 +262,19 @@ def evaluate(
 
 
 @app.command()
+def teacher(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="openai:NAME, hf:ID-or-folder or builtin:smollm2-135m")],
+    base_url: Annotated[str, typer.Option("--base-url", help="openai: models: the server; OPENAI_BASE_URL unless said")] = "",
+    student: Annotated[str, typer.Option("--student", metavar="MODEL", help="whose vocabulary is compared")] = "",
+    as_json: Json = False,
+) -> None:
+    """Try a teacher before anything is spent: template, likelihoods, stops, limits; exit 1 where a check fails."""
+    from limbeck.self_testing import try_teacher
+
+    raise typer.Exit(try_teacher(model, base_url, student, as_json))
+
+
+@app.command()
 def export(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="a run or an expert's folder")],
     to: Annotated[str, typer.Option("--to", help="hf: a folder in Hugging Face form")] = "hf",

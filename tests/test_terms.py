@@ -49,7 +49,7 @@ def test_a_model_that_is_known_by_name_is_under_its_terms(model, ids):
     assert origin("generator", model).terms == ids
 
 
-UNKNOWN = ["tiny-model", "deepseek-chat", "mistral-large-latest", "hf:someone/my-llama", "qwen-max", "gpt4all-j", "hf:a/mistral-7b-openorca", "builtin:bash", "hf:someone/cf", "generator-7b", "hf:x/generator", "file:rows.jsonl", "runs/none/expert", "", "gpt-", "llama-9", "mygpt-4o"]
+UNKNOWN = ["tiny-model", "deepseek-chat", "mistral-large-latest", "hf:someone/my-llama", "qwen-max", "gpt4all-j", "hf:a/mistral-7b-openorca", "hf:someone/cf", "generator-7b", "hf:x/generator", "file:rows.jsonl", "runs/none/expert", "", "gpt-", "llama-9", "mygpt-4o"]
 
 
 @pytest.mark.parametrize("model", UNKNOWN)

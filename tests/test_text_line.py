@@ -30,6 +30,7 @@ samples = {samples}
 max_tokens = 16
 timeout_s = 2.0
 seed = 5
+self_test = false
 terms = "mit"
 [distill]
 split = "train"
