@@ -149,12 +149,13 @@ def read_pair(content: bytes, note_id: str, where: str) -> tuple[tuple[str, ...]
             correction = pair["corrected_sentence"]
         except (ValueError, KeyError, TypeError) as problem:
             raise LimbeckError(f"this is not a training pair: {problem}", f"{where}, line {number}", "fetch the file again") from problem
-        head = _split_sentences(before)
-        return (*head, " ".join(error.split()), *_split_sentences(after)), len(head), " ".join(correction.split())
+        head = split_sentences(before)
+        return (*head, " ".join(error.split()), *split_sentences(after)), len(head), " ".join(correction.split())
     raise LimbeckError(f"there is no training pair {note_id!r}", where, "fetch the file again")
 
 
-def _split_sentences(text: str) -> list[str]:
+def split_sentences(text: str) -> list[str]:
+    """Sentences of a note that comes without numbers."""
     return [s for s in (" ".join(p.split()) for p in re.split(r"(?<=[.?!])\s+(?=[A-Z\"])", text)) if s]
 
 

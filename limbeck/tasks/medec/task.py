@@ -15,6 +15,7 @@ from limbeck.tasks.medec import floors, metrics, parsing
 from limbeck.tasks.medec.loading import Note, link_twins, read_notes, read_pair, read_screening
 from limbeck.tasks.medec.neural import find_scorers
 from limbeck.tasks.medec.prompts import EXAMPLE_ID, EXAMPLE_SLOT, choose_prompt, fill, prompt_version, write_example
+from limbeck.tasks.medec.training import is_dev, read_training
 from limbeck.tasks.text_task import TextTask
 
 SOURCE = "medec"
@@ -32,14 +33,14 @@ class MedecTask(TextTask):
 
     `prompt` is "p1", "p2" (with one solved example from the training part) or a text of one's own with {sentences} in it, and
     {example} if wanted. `layout` "joined" shows each sentence on one line; "published" keeps the file's stray line breaks.
-    Splits: test (597), test-clean (what MedRECT's screening kept of it, 458), validation (574), and uw, real notes that are never
+    Splits: train and dev (from the training pairs: each wrong note and its mended twin, parted by vignette), test (597), test-clean (what MedRECT's screening kept of it, 458), validation (574), and uw, real notes that are never
     fetched: LIMBECK_MEDEC_UW names the CSV that a user got under the hospitals' data use agreement.
     """
 
     name = "medec"
     licence = "cc-by-4.0"  # of its training texts
     measures = ("flag", "sentence", "composite", "change")
-    known_splits = ("test", "test-clean", "validation", "uw")
+    known_splits = ("test", "test-clean", "validation", "uw", "train", "dev")
 
     def __init__(self, prompt: str = "p1", layout: str = "published") -> None:
         if layout not in LAYOUTS:
@@ -48,7 +49,15 @@ class MedecTask(TextTask):
         self._layout = layout
         self.version = prompt_version(name, self._template, layout)
 
+    def apart(self, purpose: str) -> list[Example]:
+        """Training vignettes kept apart for dev loss ("dev"); an examination has the validation and test parts."""
+        return self._load("dev") if purpose == "dev" else []
+
     def _load(self, split: str) -> list[Example]:
+        if split in ("train", "dev"):
+            notes, cluster = read_training(read_source(SOURCE, PAIRS), PAIRS)
+            example = self._example() if EXAMPLE_SLOT in self._template else ""
+            return [self._pose(n, cluster[n.id], example, split) for n in notes if is_dev(cluster[n.id]) == (split == "dev")]
         notes = self._read(split)
         cluster = link_twins(notes)
         if split == "test-clean":
