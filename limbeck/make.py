@@ -165,7 +165,7 @@ def _targets(run: Run, recipe: Recipe, dataset: Path, tell: Tell) -> dict[str, P
 def follow(recipe: Recipe, out: Path, codec: Any) -> None:
     """What every process but the first does under `accelerate launch`: wait for the data, then train along, step for step."""
     _meet()
-    run = Run(out, "", recipe.recipe.seed)
+    run = Run(out, None, recipe.recipe.seed)
     jobs = [job for job in _jobs(run, recipe, run.path / "distill", _made_targets(run)) if not job.step.state[0]]
     _meet()
     _train_jobs(jobs, len(arms_of(recipe)), run.path / "distill", codec, lambda name, record: None)

@@ -172,9 +172,9 @@ def _read_json(path: Path) -> Any:
 class Run:
     """A run folder, held by one process at a time."""
 
-    def __init__(self, path: Path, recipe_toml: str, seed: int) -> None:
+    def __init__(self, path: Path, recipe_toml: str | None, seed: int) -> None:
         self.path, self.seed = path, seed
-        if recipe_toml:  # empty for a process that only follows another one's run
+        if recipe_toml is not None:  # None for a process that only follows another one's run
             write_atomically(path / "recipe.toml", recipe_toml.encode())
 
     def step(self, name: str, section: object, inputs: Mapping[str, Any], rooms: tuple[str, ...] = ()) -> Step:
