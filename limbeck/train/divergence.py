@@ -9,7 +9,14 @@ With student q and teacher p over a vocabulary of V tokens, at each position:
     skew_kl              KL(p | b p + (1-b) q)  (Ko et al. 2024)
 
 Of a teacher's k likeliest tokens the rest of the vocabulary is one more outcome, the tail, for p and for q (as TRL's
-`loss_add_tail`). All in log space and float32; gradients are made chunk by chunk on the way forward, as Liger does.
+`loss_add_tail`), or the tail's probability is spread evenly over the rest. At a temperature T the kept tokens are compared given that one
+of them comes, p^(1/T) and q^(1/T) normalised over them: that is exact at any T. What T makes of a tail cannot be known from its sum, so
+kept against tail is compared at 1:
+
+    D(kept, tail at 1) + T^2 p(kept) D(p_T | kept, q_T | kept)
+
+Differs: others normalise p_T over the kept tokens and q_T over all; their best student gives the tail nothing, and their reverse
+divergence falls below zero. All in log space and float32; gradients are made chunk by chunk on the way forward, as Liger does.
 """
 
 from __future__ import annotations
@@ -25,8 +32,11 @@ from torch.nn import functional
 from limbeck.errors import LimbeckError
 
 Divergence = Literal["forward_kl", "reverse_kl", "jsd", "skew_kl"]
+Tail = Literal["bucket", "uniform"]
+SURE_MISS = -1e4  # stands for -inf where the other side gives weight: dear, and not infinitely so
 ALMOST_NOTHING = 1e-7  # of probability in a tail: below it float32 cannot say one minus the rest
-Rule = Callable[[Tensor, int, int], tuple[Tensor, Tensor]]  # logits of positions first..last -> summed loss, its gradient
+Rule = Callable[[Tensor, int, int], tuple[Tensor, Tensor]]  # logits of positions first..last, which it may overwrite -> summed loss, its gradient
+Compare = Callable[[Tensor, Tensor], Tensor]  # log-probabilities of teacher and student -> divergence by position
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,57 +56,61 @@ class Targets:
         return Targets(self.kind, self.ids_NK[first:last], self.value_NK[first:last])
 
 
-def cross_entropy(states_ND: Tensor, head_VD: Tensor, label_N: Tensor, *, chunk_tokens: int = 1024) -> Tensor:
+def cross_entropy(states_ND: Tensor, head_VD: Tensor, label_N: Tensor, *, bias_V: Tensor | None = None, chunk_tokens: int = 1024) -> Tensor:
     """Mean of -log q(label) in nats."""
-    ones = torch.ones(len(label_N), 1, device=states_ND.device)
-    return _chunked(states_ND, head_VD, _sparse_rule(label_N[:, None], ones), chunk_tokens)
+    nothing = Targets("sampled", label_N[:, None][:, :0], torch.zeros(len(label_N), 0, device=label_N.device))
+    return divergence_loss(states_ND, head_VD, nothing, label_N, soft_weight=0.0, bias_V=bias_V, chunk_tokens=chunk_tokens)[0]
 
 
 def divergence_loss(
     states_ND: Tensor, head_VD: Tensor, targets: Targets, label_N: Tensor, *, kind: Divergence = "forward_kl", beta: float = 0.5, soft_weight: float = 1.0,
-    temperature: float = 1.0, chunk_tokens: int = 1024,
+    temperature: float = 1.0, tail: Tail = "bucket", bias_V: Tensor | None = None, chunk_tokens: int = 1024,
 ) -> tuple[Tensor, dict[str, Tensor]]:  # fmt: skip
-    """(1-w) cross-entropy with the label + w divergence from the teacher, mean over positions; and both apart where they are.
+    """(1-w) cross-entropy with the label + w divergence from the teacher, mean over positions; and the two apart, without gradient.
 
     From draws it is the cross-entropy with the teacher: the forward divergence and the teacher's own entropy, which no student
     changes. Raises LimbeckError for a divergence or a temperature that stored draws cannot give.
     """
+    sums = {name: torch.zeros((), dtype=torch.float64, device=states_ND.device) for name in ("cross_entropy", "soft")}
     if targets.kind == "sampled":
         if kind != "forward_kl" or temperature != 1:
             what = kind if kind != "forward_kl" else f"temperature {temperature:g}"
             raise LimbeckError(f"{what} cannot be had from stored draws", "train.divergence, train.soft_temperature", "use forward_kl at temperature 1, or distill.soft = 'top'")
-        ids = torch.cat([label_N[:, None], targets.ids_NK], 1)
-        share = torch.cat([torch.full_like(targets.value_NK[:, :1], 1 - soft_weight), soft_weight * targets.value_NK], 1)
-        return _chunked(states_ND, head_VD, _sparse_rule(ids, share), chunk_tokens), {}
-    heat = temperature
-
-    def loss_of(logits_CV: Tensor, first: int, last: int) -> Tensor:
-        logq_CV = functional.log_softmax(logits_CV, -1)
-        hard = functional.nll_loss(logq_CV, label_N[first:last], reduction="sum")
-        logp, logq = _outcomes(targets.part(first, last), logq_CV if heat == 1 else functional.log_softmax(logits_CV / heat, -1), heat)
-        return (1 - soft_weight) * hard + soft_weight * heat**2 * _divergence(logp, logq, kind, beta).sum()
-
-    return _chunked(states_ND, head_VD, _differentiate(loss_of), chunk_tokens), {}
+        rule = _kept_rule(targets, label_N, lambda share, logq: -(share * logq).sum(-1), soft_weight, sums)
+    elif targets.kind == "top" and tail == "bucket":
+        rule = _kept_rule(targets, label_N, lambda logp, logq: _kept_divergence(logp, logq, kind, beta, temperature), soft_weight, sums)
+    else:
+        rule = _whole_rule(targets, label_N, lambda logp, logq: temperature**2 * _divergence(logp, logq, kind, beta), soft_weight, temperature, sums)
+    loss = _chunked(states_ND, head_VD, bias_V, rule, chunk_tokens)
+    return loss, {name: (value / len(label_N)).float() for name, value in sums.items()}
 
 
-def _outcomes(targets: Targets, logq_CV: Tensor, heat: float) -> tuple[Tensor, Tensor]:
-    """Log-probabilities of teacher and student over the same outcomes: the vocabulary, or the kept tokens and the tail.
-
-    Away from temperature 1 the tail's weight is unknown: the teacher is renormalised over the tokens that were kept.
-    """
-    if targets.kind == "dense":
-        return (targets.value_NK if heat == 1 else functional.log_softmax(targets.value_NK / heat, -1)), logq_CV
-    logp, logq = targets.value_NK.float(), logq_CV.gather(1, targets.ids_NK)
-    logq = logq.masked_fill(torch.isneginf(logp), -torch.inf)
-    if heat != 1:
-        return functional.log_softmax(logp / heat, -1), logq
-    return torch.cat([logp, _rest(logp)], 1), torch.cat([logq, _rest(logq)], 1)
+def _kept_divergence(logp_CK: Tensor, logq_CK: Tensor, kind: Divergence, beta: float, heat: float) -> Tensor:
+    """By position, from log-probabilities of the kept tokens at temperature 1. Places without a token are -inf in `logp_CK`."""
+    logq_CK = logq_CK.masked_fill(torch.isneginf(logp_CK), -torch.inf)
+    restp_C1, restq_C1 = _rest(logp_CK), _rest(logq_CK)
+    if heat == 1:
+        return _divergence(torch.cat([logp_CK, restp_C1], 1), torch.cat([logq_CK, restq_C1], 1), kind, beta)
+    keptp_C1, keptq_C1 = logp_CK.logsumexp(1, keepdim=True), logq_CK.logsumexp(1, keepdim=True)
+    outer = _divergence(torch.cat([keptp_C1, restp_C1], 1), torch.cat([keptq_C1, restq_C1], 1), kind, beta)
+    inner = _divergence((logp_CK / heat).log_softmax(-1), (logq_CK / heat).log_softmax(-1), kind, beta)
+    return outer + heat**2 * keptp_C1[:, 0].exp() * inner
 
 
 def _rest(logp_CK: Tensor) -> Tensor:
     """log(1 - sum exp(logp)), [C, 1], at least log(ALMOST_NOTHING)."""
-    share = logp_CK.logsumexp(1, keepdim=True).exp()
-    return torch.log((1 - share).clamp(min=ALMOST_NOTHING))
+    return torch.log(-torch.expm1(logp_CK.logsumexp(1, keepdim=True).clamp(max=-ALMOST_NOTHING)))
+
+
+def _spread(targets: Targets, vocabulary: int) -> Tensor:
+    """Log-probabilities [C, V] of top tokens, the tail shared evenly by all others."""
+    logp_CK = targets.value_NK.float()
+    is_there = ~torch.isneginf(logp_CK)
+    others_C1 = (vocabulary - is_there.sum(1, keepdim=True)).clamp(min=1)
+    whole_CV = (_rest(logp_CK) - others_C1.log()).repeat(1, vocabulary)
+    at, place = is_there.nonzero(as_tuple=True)
+    whole_CV[at, targets.ids_NK[at, place]] = logp_CK[at, place]
+    return whole_CV.log_softmax(-1)
 
 
 def _divergence(logp_CK: Tensor, logq_CK: Tensor, kind: Divergence, beta: float) -> Tensor:
@@ -116,67 +130,88 @@ def _divergence(logp_CK: Tensor, logq_CK: Tensor, kind: Divergence, beta: float)
 def _kl(loga: Tensor, logb: Tensor) -> Tensor:
     is_there = ~torch.isneginf(loga)
     safe_a = torch.where(is_there, loga, 0.0)
-    safe_b = torch.where(is_there, logb.clamp(min=-1e4), 0.0)  # a sure miss costs 10,000 nats, not infinitely many
+    safe_b = torch.where(is_there, logb.masked_fill(torch.isneginf(logb), SURE_MISS), 0.0)
     return torch.where(is_there, safe_a.exp() * (safe_a - safe_b), 0.0).sum(-1)
 
 
-def _sparse_rule(ids_NK: Tensor, share_NK: Tensor) -> Rule:
-    """Cross-entropy with a distribution over few tokens that sums to one: log sum exp(z) - sum c z; its gradient is q - c."""
+def _kept_rule(targets: Targets, label_N: Tensor, divergence: Compare, soft_weight: float, sums: dict[str, Tensor]) -> Rule:
+    """What hangs on the stored tokens alone: torch differentiates [C, K] log-probabilities, the softmax's gradient is written out.
+
+    With g = d loss / d log q(stored), d loss / d z = scatter(g) - q sum(g): from draws, whose shares sum to one, q - share.
+    """
 
     def rule(logits_CV: Tensor, first: int, last: int) -> tuple[Tensor, Tensor]:
-        ids, share = ids_NK[first:last], share_NK[first:last].to(logits_CV.dtype)
+        part, label_C1 = targets.part(first, last), label_N[first:last, None]
         lse_C1 = logits_CV.logsumexp(-1, keepdim=True)
-        loss = (lse_C1 * share.sum(1, keepdim=True)).sum() - (logits_CV.gather(1, ids) * share).sum()
-        grad = logits_CV.sub_(lse_C1).exp_().mul_(share.sum(1, keepdim=True))
-        return loss, grad.scatter_add_(1, ids, -share)
+        hard = (lse_C1 - logits_CV.gather(1, label_C1)).sum()
+        with torch.enable_grad():
+            logq_CK = (logits_CV.gather(1, part.ids_NK) - lse_C1).detach().requires_grad_()
+            soft = divergence(part.value_NK.float(), logq_CK).sum()
+            (grad_CK,) = torch.autograd.grad(soft_weight * soft, logq_CK)
+        soft = soft.detach()
+        sums["cross_entropy"] += hard
+        sums["soft"] += soft
+        grad = logits_CV.sub_(lse_C1).exp_().mul_(1 - soft_weight - grad_CK.sum(1, keepdim=True))
+        grad.scatter_add_(1, part.ids_NK, grad_CK).scatter_add_(1, label_C1, torch.full_like(lse_C1, soft_weight - 1))
+        return (1 - soft_weight) * hard + soft_weight * soft, grad
 
     return rule
 
 
-def _differentiate(loss_of: Callable[[Tensor, int, int], Tensor]) -> Rule:
-    """A rule from a loss that torch differentiates, one chunk at a time."""
+def _whole_rule(targets: Targets, label_N: Tensor, divergence: Compare, soft_weight: float, heat: float, sums: dict[str, Tensor]) -> Rule:
+    """What hangs on the whole vocabulary, differentiated by torch: a few tensors as large as one chunk's logits."""
 
     def rule(logits_CV: Tensor, first: int, last: int) -> tuple[Tensor, Tensor]:
+        part = targets.part(first, last)
+        logp_CV = part.value_NK.float() if part.kind == "dense" else _spread(part, logits_CV.shape[1])
         with torch.enable_grad():
             held = logits_CV.detach().requires_grad_()
-            loss = loss_of(held, first, last)
+            hard = functional.nll_loss(held.log_softmax(-1), label_N[first:last], reduction="sum")
+            soft = divergence(logp_CV if heat == 1 else (logp_CV / heat).log_softmax(-1), (held / heat).log_softmax(-1)).sum()
+            loss = (1 - soft_weight) * hard + soft_weight * soft
             (grad,) = torch.autograd.grad(loss, held)
+        sums["cross_entropy"] += hard.detach()
+        sums["soft"] += soft.detach()
         return loss.detach(), grad
 
     return rule
 
 
-def _chunked(states_ND: Tensor, head_VD: Tensor, rule: Rule, chunk_tokens: int) -> Tensor:
+def _chunked(states_ND: Tensor, head_VD: Tensor, bias_V: Tensor | None, rule: Rule, chunk_tokens: int) -> Tensor:
     if not len(states_ND):
         raise LimbeckError("a batch has no token to predict", "train.batch", "raise train.batch or student.length")
     kind = states_ND.device.type
     fast = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else torch.promote_types(states_ND.dtype, head_VD.dtype)
-    return _Chunked.apply(states_ND, head_VD, rule, chunk_tokens, fast)  # type: ignore[no-any-return]
+    return _Chunked.apply(states_ND, head_VD, bias_V, rule, chunk_tokens, fast)  # type: ignore[no-any-return]
 
 
 class _Chunked(torch.autograd.Function):
     """Mean over positions of what `rule` makes of their logits; `fast` is the number format of the three products."""
 
     @staticmethod
-    def forward(ctx: Any, states_ND: Tensor, head_VD: Tensor, rule: Rule, chunk_tokens: int, fast: torch.dtype) -> Tensor:
+    def forward(ctx: Any, states_ND: Tensor, head_VD: Tensor, bias_V: Tensor | None, rule: Rule, chunk_tokens: int, fast: torch.dtype) -> Tensor:
         count = len(states_ND)
-        wants_states, wants_head = ctx.needs_input_grad[:2]
+        ctx.wants = ctx.needs_input_grad[:3]
+        ctx.dtypes = [t.dtype if t is not None else None for t in (states_ND, head_VD, bias_V)]
         states, head = states_ND.detach().to(fast), head_VD.detach().to(fast)
-        grad_states = torch.empty_like(states) if wants_states else None
-        grad_head = torch.zeros(head_VD.shape, dtype=torch.float32, device=head.device) if wants_head else None
+        grad_states = torch.empty_like(states) if ctx.wants[0] else None
+        grad_head = torch.zeros(head_VD.shape, dtype=torch.float32, device=head.device) if ctx.wants[1] else None
+        grad_bias = torch.zeros(len(head_VD), dtype=torch.float32, device=head.device) if ctx.wants[2] else None
         total = torch.zeros((), dtype=torch.float64, device=head.device)
         with torch.autocast(states.device.type, enabled=False):
             for first in range(0, count, chunk_tokens):
                 last = min(first + chunk_tokens, count)
-                loss, grad_CV = rule((states[first:last] @ head.T).float(), first, last)
+                logits_CV = (states[first:last] @ head.T).float()
+                loss, grad_CV = rule(logits_CV if bias_V is None else logits_CV.add_(bias_V.detach().float()), first, last)
                 total += loss.double()
-                grad_CV = (grad_CV / count).to(fast)
+                if grad_bias is not None:
+                    grad_bias += grad_CV.sum(0) / count
+                grad_CV = grad_CV.div_(count).to(fast)
                 if grad_states is not None:
                     grad_states[first:last] = grad_CV @ head
                 if grad_head is not None:
                     _add_product(grad_head, grad_CV, states[first:last])
-        ctx.save_for_backward(*(g for g in (grad_states, grad_head) if g is not None))
-        ctx.wants, ctx.dtypes = (wants_states, wants_head), (states_ND.dtype, head_VD.dtype)
+        ctx.save_for_backward(*(g for g in (grad_states, grad_head, grad_bias) if g is not None))
         return (total / count).float()
 
     @staticmethod
