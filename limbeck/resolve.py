@@ -27,6 +27,7 @@ TASKS = {
     "mgsm": "limbeck.tasks.gsm8k:MgsmTask", "mmlu": "limbeck.tasks.choices:MmluTask", "arc": "limbeck.tasks.choices:ArcTask", "ifeval": "limbeck.tasks.ifeval.task:IfevalTask",
     "truthfulqa": "limbeck.tasks.choices:TruthfulQaTask", "gpqa": "limbeck.tasks.choices:GpqaTask", "bbh": "limbeck.tasks.bbh:BbhTask", "nexus": "limbeck.tasks.nexus:NexusTask",
     "truthfulqa-generation": "limbeck.tasks.truthfulqa:TruthfulQaGenerationTask", "humaneval": "limbeck.tasks.programs:HumanEvalTask", "mbpp": "limbeck.tasks.programs:MbppTask", "odex": "limbeck.tasks.programs:OdexTask",
+    "gsm": "limbeck.tasks.reasoning:GsmTask", "countdown": "limbeck.tasks.reasoning:CountdownTask", "puzzle24": "limbeck.tasks.reasoning:Puzzle24Task",
 }  # fmt: skip
 OWN_MACHINE = {"localhost", "127.0.0.1", "::1", "0.0.0.0"}  # a server here sends no bill
 CODECS = {"cf": "limbeck.tasks.cf.codec:CFCodec", "bash": "limbeck.tasks.bash.codec:BashCodec", "python": "limbeck.tasks.python.codec:PythonCodec"}
@@ -34,6 +35,7 @@ BASELINES = {  # by task
     "cf": {"nearest": "limbeck.tasks.cf.baselines:NearestNeighbour", "majority": "limbeck.tasks.cf.baselines:Majority"},
     "bash": {"nearest": "limbeck.tasks.bash.baselines:NearestCommand"},
     "python": {"nearest": "limbeck.tasks.python.baselines:NearestLine"},
+    "medec": {"words": "limbeck.tasks.medec.words:Words"},
 }
 BUILTINS = {"cf": "cf", "bash": "bash", "python": "python"}  # name: the task it serves; weights in limbeck/experts/NAME
 # Nats a candidate loses for marking nothing or everything: demoted, not forbidden (3 helped in a trial, refusing did not).
@@ -60,6 +62,10 @@ def get_task(name: str, **settings: Any) -> Task:
 
             asked["judge"] = ask_with(asked["judge"])
         return _task_with(name, asked)
+    if name.startswith("reasoning:"):
+        from limbeck.tasks.reasoning import FamilyTask
+
+        return FamilyTask(name.removeprefix("reasoning:"))
     if name.startswith("text:"):
         from limbeck.tasks.text_files import TextFilesTask
 
