@@ -200,7 +200,7 @@ def main() -> None:
             command = [sys.executable, __file__, *(a for n in ("rows", "length", "batch", "steps", "width", "layers", "draws") for a in (f"--{n}", str(getattr(asked, n)))), "--teacher", asked.teacher, "--way", way, "--store", folder]
             done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "TRL_EXPERIMENTAL_SILENCE": "1"})
             if done.returncode:
-                print(f"{way}: {done.stderr.strip().splitlines()[-1]}")
+                print(f"{way}: ended with {done.returncode}: {(done.stderr.strip().splitlines() or ['nothing said'])[-1]}", flush=True)
                 continue
             found[way] = json.loads(done.stdout.strip().splitlines()[-1])
             row = found[way]
