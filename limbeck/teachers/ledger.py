@@ -37,6 +37,7 @@ CREATE TABLE IF NOT EXISTS asked (
 CREATE TABLE IF NOT EXISTS sent (
   request TEXT NOT NULL, run TEXT NOT NULL, key TEXT NOT NULL, draws INTEGER NOT NULL, tokens_bound INTEGER, usd_bound REAL, lost INTEGER NOT NULL, is_open INTEGER NOT NULL, time REAL NOT NULL,
   PRIMARY KEY (run, request)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS spoilt (run TEXT NOT NULL, request TEXT NOT NULL, PRIMARY KEY (run, request)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS batches (
   digest TEXT NOT NULL, run TEXT NOT NULL, provider TEXT NOT NULL, batch_id TEXT NOT NULL, state TEXT NOT NULL, requests INTEGER NOT NULL, time REAL NOT NULL, PRIMARY KEY (run, digest)) WITHOUT ROWID;
 """
@@ -132,6 +133,15 @@ class Ledger:
     def lose(self, request: str, run: str) -> None:
         """A request went out and no whole reply came: it may have been paid for."""
         self._write(lambda: self._file.execute("UPDATE sent SET lost = lost + 1, is_open = 0 WHERE run = ? AND request = ?", (run, request)))
+
+    def spoil(self, request: str, run: str) -> None:
+        """A server that remembers would answer this request with the same nothing again: it gets another name from now on, in later processes too."""
+        self._write(lambda: self._file.execute("INSERT OR IGNORE INTO spoilt VALUES (?, ?)", (run, request)))
+
+    def spoilt(self, run: str) -> set[str]:
+        """The requests that have another name by now."""
+        with self._lock, _said(self.path, "the ledger of calls cannot be read"):
+            return {request for (request,) in self._file.execute("SELECT request FROM spoilt WHERE run = ?", (run,))}
 
     def refuse(self, request: str, run: str) -> None:
         """A server turned a request down: nothing was paid."""

@@ -14,6 +14,7 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import count
 from typing import Any, Literal
 
 from limbeck.errors import LimbeckError
@@ -87,6 +88,7 @@ class Sender:
         self._timeout_s, self._retries = timeout_s, retries
         self._ledger, self._run = (ledger, run) if run else (None, "")
         self._salt = "" if ledger else f"{random.random()}{time.time_ns()}"  # without a ledger everything is asked anew, by servers that remember too
+        self._spoilt: set[str] = set()
         self.waits = random.Random()  # jitter only: no result depends on it
         self._heard = 0.0  # when the server last replied at all
         self._is_reached = self._is_api = False  # whether it ever replied, and as an API
@@ -96,6 +98,7 @@ class Sender:
     def start(self) -> None:
         """For a new event loop."""
         self._heard, self._stop = time.monotonic(), asyncio.Event()
+        self._spoilt |= self._ledger.spoilt(self._run) if self._ledger else set()
         self.gate.reopen()
 
     def stop(self) -> None:
@@ -126,15 +129,15 @@ class Sender:
 
     async def send(self, session: Any, key: str, body: dict[str, Any], first: int, n: int, deadline: Deadline) -> Sent | Failure:
         """The reply to a request for draws `first` and on of what has this key."""
-        data, last, wait_s, spoilt, whole = json.dumps(body).encode(), _Again("not asked"), 0.0, 0, 0
-        request = content_id([key, first, n, spoilt, self._salt], 32)
+        data, last, wait_s, whole = json.dumps(body).encode(), _Again("not asked"), 0.0, 0
+        request = self._name(key, first, n)
         for turn in range(self._retries + 1):
             if turn:
                 await self._sleep(deadline.left_s(wait_s))
-                if last.is_whole:  # a server that remembers would send the same again: garbage may be of the way (twice more), no choices are its own
-                    whole += 1
-                    spoilt += last.reply is not None or whole > 2
-                    request = content_id([key, first, n, spoilt, self._salt], 32)
+                whole += last.is_whole
+                if last.is_whole and (last.reply is not None or whole > 2):  # a server that remembers would send the same again: garbage may be of the way (twice more), no choices are its own
+                    self._spoil(request)
+                    request = self._name(key, first, n)
             bound = self.budget.bound(body, len(data), n)
             if not await self.budget.reserve(bound):
                 return Failure("budget")
@@ -150,6 +153,15 @@ class Sender:
             last = found
             wait_s = max(found.wait_s, min(30.0, 0.5 * 2**turn) * self.waits.uniform(0.5, 1.5))
         return Failure(last.reason) if last.reply is None else Sent(last.reply, request, 0.0)
+
+    def _name(self, key: str, first: int, n: int) -> str:
+        """The id of a request: of its content, and of how often the server had nothing to say to it."""
+        return next(name for name in (content_id([key, first, n, number, self._salt], 32) for number in count()) if name not in self._spoilt)
+
+    def _spoil(self, request: str) -> None:
+        self._spoilt.add(request)
+        if self._ledger:
+            self._ledger.spoil(request, self._run)
 
     async def _sleep(self, seconds: float) -> None:
         if seconds > 0:
