@@ -36,7 +36,6 @@ BASELINES = {  # by task
     "bash": {"nearest": "limbeck.tasks.bash.baselines:NearestCommand"},
     "python": {"nearest": "limbeck.tasks.python.baselines:NearestLine"},
     "medec": {"words": "limbeck.tasks.medec.words:Words"},
-    "medec": {"words": "limbeck.tasks.medec.words:Words"},
 }
 BUILTINS = {"cf": "cf", "bash": "bash", "python": "python"}  # name: the task it serves; weights in limbeck/experts/NAME
 # Nats a candidate loses for marking nothing or everything: demoted, not forbidden (3 helped in a trial, refusing did not).
