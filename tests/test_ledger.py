@@ -260,6 +260,24 @@ def test_the_same_request_carries_the_same_idempotency_key_in_every_try_and_ever
     assert len(set(keys[:4])) == 1 and len(set(keys)) == 3
 
 
+def test_a_server_that_remembers_an_empty_reply_gets_another_name_for_the_request_in_later_processes_too(tmp_path):
+    from aiohttp import web
+    from test_faults import served
+
+    keys = []
+
+    async def complete(request):
+        keys.append(request.headers["Idempotency-Key"])
+        return web.json_response({"model": "m", "choices": []} if keys.count(keys[0]) == len(keys) else {"error": "no"}, status=200 if keys[-1] == keys[0] else 400)
+
+    app = web.Application()
+    app.router.add_post("/v1/chat/completions", complete)
+    with served(app) as url:
+        first = teacher(url, Ledger(tmp_path / "l")).answer(prompts("1 + 1"))[0]
+        second = teacher(url, Ledger(tmp_path / "l")).answer(prompts("1 + 1"))[0]
+    assert first.status == second.status == "failed" and len(keys) == 3 and keys[0] != keys[1] == keys[2]
+
+
 def test_the_ledger_may_be_used_from_a_judges_thread(tmp_path):
     ledger, found = Ledger(tmp_path / "l"), []
     thread = threading.Thread(target=lambda: (keep(ledger, "a", draw(0)), found.append(ledger.find(["a"])["a"][0].text)))

@@ -52,6 +52,7 @@ class BatchFiles:
         self._desk, self._jobs = desk, {job.key: job for job in jobs}
         self._failures: dict[str, Failure] = {}  # for good
         self._reasons: dict[str, str] = {}  # of what is asked again
+        self._inside: dict[str, list[str]] = {}  # keys of a batch, by our mark
         self._waits = random.Random()
 
     async def ask(self, session: Any, end: Callable[[Any, Failure | None], None]) -> None:
@@ -70,6 +71,7 @@ class BatchFiles:
             made = [await self._make(session, part) for part in _parts(lines)]
             for digest, batch_id in made:
                 await self._take_in(session, digest, batch_id)
+        self._desk.budget.is_spent &= bool(left)
         for key, job in left.items():
             is_over = self._desk.budget.is_spent and key not in self._reasons
             if not is_over or self._desk.budget.allowance.when_spent == "keep":
@@ -86,7 +88,7 @@ class BatchFiles:
                 made.append(json.dumps({"custom_id": f"{job.key}:{first}:{n}", "method": "POST", "url": "/v1" + self._desk.path, "body": body}).encode() + b"\n")
                 bounds.append(self._desk.budget.bound(body, len(made[-1]), n))
         fitting = self._desk.budget.fits_beside(bounds)
-        self._desk.budget.is_spent |= fitting < len(made)
+        self._desk.budget.is_spent = fitting < len(made)
         return made[:fitting]
 
     async def _make(self, session: Any, lines: list[bytes]) -> tuple[str, str]:
@@ -94,6 +96,7 @@ class BatchFiles:
         import aiohttp
 
         digest = content_id([len(lines), time.time_ns(), lines[0].decode()], 32)
+        self._inside[digest] = [json.loads(line)["custom_id"].split(":")[0] for line in lines]
         self._note(digest, "", "making", len(lines))
 
         def form() -> Any:
@@ -131,10 +134,8 @@ class BatchFiles:
                 break
             await asyncio.sleep(poll_s * self._waits.uniform(0.8, 1.2))
             poll_s = min(LONGEST_POLL_S, 1.5 * poll_s)
-        why = _why(batch)
-        for job in self._jobs.values():
-            if job.missing():
-                self._reasons.setdefault(job.key, why)
+        for key in self._inside.get(digest, ()):
+            self._reasons[key] = _why(batch)
         for name in ("output_file_id", "error_file_id"):
             if batch.get(name):
                 for line in (await self._fetch(session, f"/files/{batch[name]}/content")).splitlines():
