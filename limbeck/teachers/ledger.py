@@ -118,9 +118,7 @@ class Ledger:
 
         def write() -> None:
             kept = sum(self._file.execute(_KEEP, row).rowcount for row in rows)
-            if run and draws:
-                if kept or not rows:
-                    self._file.execute("DELETE FROM sent WHERE run = ? AND request = ? AND lost = 0", (run, draws[0].request))
+            if run and draws and not (kept and self._file.execute("DELETE FROM sent WHERE run = ? AND request = ? AND lost = 0", (run, draws[0].request)).rowcount):
                 self._file.execute("UPDATE sent SET is_open = 0, lost = lost + ? WHERE run = ? AND request = ?", (0 if kept else 1, run, draws[0].request))
 
         self._write(write)
@@ -128,15 +126,15 @@ class Ledger:
     def send(self, request: str, *, run: str, key: str, draws: int, tokens_bound: int | None, usd_bound: float | None) -> None:
         """Note that a request goes out, before it does: what may be paid for if no answer is ever kept."""
         values = (request, run, key, draws, tokens_bound, usd_bound, time.time())
-        self._write(lambda: self._file.execute("INSERT INTO sent VALUES (?, ?, ?, ?, ?, ?, 0, 1, ?) ON CONFLICT (run, request) DO UPDATE SET is_open = 1", values))
+        self._write(lambda: self._file.execute("INSERT INTO sent VALUES (?, ?, ?, ?, ?, ?, 0, 1, ?) ON CONFLICT (run, request) DO UPDATE SET is_open = 1", values), is_one=True)
 
     def lose(self, request: str, run: str) -> None:
         """A request went out and no whole reply came: it may have been paid for."""
-        self._write(lambda: self._file.execute("UPDATE sent SET lost = lost + 1, is_open = 0 WHERE run = ? AND request = ?", (run, request)))
+        self._write(lambda: self._file.execute("UPDATE sent SET lost = lost + 1, is_open = 0 WHERE run = ? AND request = ?", (run, request)), is_one=True)
 
     def spoil(self, request: str, run: str) -> None:
         """A server that remembers would answer this request with the same nothing again: it gets another name from now on, in later processes too."""
-        self._write(lambda: self._file.execute("INSERT OR IGNORE INTO spoilt VALUES (?, ?)", (run, request)))
+        self._write(lambda: self._file.execute("INSERT OR IGNORE INTO spoilt VALUES (?, ?)", (run, request)), is_one=True)
 
     def spoilt(self, run: str) -> set[str]:
         """The requests that have another name by now."""
@@ -145,7 +143,7 @@ class Ledger:
 
     def refuse(self, request: str, run: str) -> None:
         """A server turned a request down: nothing was paid."""
-        self._write(lambda: self._file.execute("DELETE FROM sent WHERE run = ? AND request = ? AND lost = 0", (run, request)))
+        self._write(lambda: self._file.execute("DELETE FROM sent WHERE run = ? AND request = ? AND lost = 0", (run, request)), is_one=True)
 
     def begin(self, run: str, records: Iterable[tuple[str, str, int]]) -> None:
         """Enter (record id, key, draws) of a run as waiting. What an earlier process of this run had on the way when it ended counts as lost."""
@@ -173,7 +171,7 @@ class Ledger:
 
     def note_batch(self, digest: str, *, run: str, provider: str, batch_id: str, state: str, requests: int) -> None:
         """Where a batch file stands, so that a killed run takes up the same one."""
-        self._write(lambda: self._file.execute("INSERT OR REPLACE INTO batches VALUES (?, ?, ?, ?, ?, ?, ?)", (digest, run, provider, batch_id, state, requests, time.time())))
+        self._write(lambda: self._file.execute("INSERT OR REPLACE INTO batches VALUES (?, ?, ?, ?, ?, ?, ?)", (digest, run, provider, batch_id, state, requests, time.time())), is_one=True)
 
     def open_batches(self, run: str, provider: str) -> list[tuple[str, str, int]]:
         """(digest, batch id, requests) of batches that were not taken in yet; the id is "" where a run was killed before it knew it."""
@@ -203,19 +201,22 @@ class Ledger:
         self.flush()
         self._file.close()
 
-    def _write(self, change: Callable[[], Any]) -> None:
+    def _write(self, change: Callable[[], Any], is_one: bool = False) -> None:
         """One transaction; on a full disk once more with the spare room."""
         with self._lock, _said(self.path, "answers could not be written"):
             try:
-                self._commit(change)
+                self._commit(change, is_one)
             except sqlite3.OperationalError as problem:
                 if not _is_full(problem) or not self._spare.exists():
                     raise
                 self.is_full = True
                 self._spare.unlink(missing_ok=True)
-                self._commit(change)
+                self._commit(change, is_one)
 
-    def _commit(self, change: Callable[[], Any]) -> None:
+    def _commit(self, change: Callable[[], Any], is_one: bool) -> None:
+        if is_one:  # a statement alone is a transaction already
+            change()
+            return
         self._file.execute("BEGIN IMMEDIATE")
         try:
             change()
