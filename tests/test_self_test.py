@@ -3,6 +3,8 @@
 import asyncio
 import json
 import math
+import random
+import re
 import threading
 
 import pytest
@@ -10,8 +12,10 @@ from aiohttp import web
 
 from limbeck.errors import LimbeckError
 from limbeck.models.decoder import load_tokenizer
-from limbeck.teachers.endpoint import Endpoint, Sampling
+from limbeck.records import content_id
+from limbeck.teachers.endpoint import Endpoint, Output, Sampling
 from limbeck.teachers.local import LocalModel
+from limbeck.teachers.schemas import breaks_schema
 from limbeck.teachers.self_test import self_test
 from limbeck.testing import make_tiny_model
 
@@ -69,34 +73,107 @@ def _louder(out, given):
     return out
 
 
-def reply(body, **lies):
-    logps = lies.get("logps", [-0.1, -0.2, -0.3, -0.25])
-    tops = lies.get("tops") or [[logp, -2.2] for logp in logps]
-    content = [{"token": f"t{at}", "logprob": logp, "top_logprobs": [{"token": f"t{at}x{n}", "logprob": v} for n, v in enumerate(top)]} for at, (logp, top) in enumerate(zip(logps, tops, strict=True))]
-    count = 1 if lies.get("one") else body.get("n", 1)
-    words = lies.get("text", "red green blue" if body.get("max_tokens", 99) > 4 or lies.get("long") else "red")
-    text = words if not lies.get("long") else " ".join(["red"] * 40)
-    wrote = len(text.split())
-    choice = {"index": 0, "finish_reason": lies.get("finish", "stop"), "message": {"role": "assistant", "content": text}} | ({"logprobs": {"content": content}} if body.get("logprobs") else {})
-    return {"id": "x", "model": lies.get("model", "m"), "choices": [choice] * count, "usage": {"prompt_tokens": 20, "completion_tokens": wrote}}
-
-
-class Server:
-    """Answers as `reply` with these lies; `changing` adds a count to each answer."""
+class Toy:
+    """A server of a toy model: a token's likelihood depends on the token alone, so that everything it says can be true. `lies` name what is not."""
 
     def __init__(self, **lies):
         self.lies, self.count, self.ready = lies, 0, threading.Event()
         threading.Thread(target=lambda: asyncio.run(self.serve()), daemon=True).start()
         self.ready.wait(10)
 
+    def logp(self, token):
+        return -0.05 - int(content_id(token, 6), 16) % 600 / 1000
+
+    def words(self, request, system, body, draw):
+        """What is answered, as tokens; the end is not one."""
+        if system and "MARZIPAN" in system and "deaf" not in self.lies:
+            return ["MARZIPAN"]
+        if "response_format" in body and "formless" not in self.lies:
+            return ['{"colour":', ' "red"', "}"]
+        if "one word" in request or "number alone" in request:
+            return ["Yes"] if "one word" in request else ["4"]
+        if body.get("temperature") and "cold" not in self.lies:
+            chosen = random.Random(f"{body.get('seed') if 'unseeded' not in self.lies and body.get('seed') is not None else self.count}-{draw}")
+            return [f" {chosen.choice(('red', 'green', 'blue', 'grey'))}" for _ in range(10)]
+        if "Count" in request:
+            return [f" {number}," for number in range(1, 201)]
+        return [" Red", " is", " seen", " in", " roses", ",", " green", " in", " grass", "."]
+
+    def choice(self, body, request, system, draw, is_raw):
+        lies, tokens = self.lies, self.words(request, system, body, draw)
+        if "restless" in lies and not body.get("temperature"):
+            tokens = [*tokens[:4], f" {self.count}", *tokens[4:]]
+        if "endless" in lies and "Count" not in request:
+            tokens = tokens * 200
+        most = 10_000 if "limitless" in lies else body["max_tokens"]
+        cut, tokens = len(tokens) > most, tokens[:most]
+        text = lies.get("before", "") + "".join(tokens) + lies.get("after", "")
+        finish = lies.get("finish") or ("length" if cut else "stop")
+        base = {"index": draw, "finish_reason": finish} | ({"text": text} if is_raw else {"message": {"role": "assistant", "content": text}})
+        return base | self.listed(tokens, body, is_raw), tokens
+
+    def listed(self, tokens, body, is_raw):
+        size = (body.get("logprobs") if is_raw else body.get("top_logprobs")) or 0
+        if not body.get("logprobs") or "mute" in self.lies:
+            return {}
+        size = min(size, self.lies.get("cut", 20))
+        shift = self.count * 0.2 if "drifting" in self.lies else 0.0
+        logps = self.lies.get("logps") or [self.logp(t) - shift for t in tokens]
+        logps = (list(logps) * len(tokens))[: len(tokens)]
+        tops = [self.top(token, logp, size) for token, logp in zip(tokens, logps, strict=True)]
+        tokens = [f"{t}?" for t in tokens] if "foreign" in self.lies else tokens
+        if is_raw:
+            return {"logprobs": {"tokens": tokens, "token_logprobs": logps, "top_logprobs": [dict(top) for top in tops]}}
+        return {"logprobs": {"content": [{"token": t, "logprob": v, "top_logprobs": [{"token": a, "logprob": b} for a, b in top]} for t, v, top in zip(tokens, logps, tops, strict=True)]}}
+
+    def top(self, token, logp, size):
+        rest = max(1e-6, 1 - math.exp(min(0.0, logp))) / (max(1, size) * (4.0 if "flat" in self.lies else 1.0))
+        top = [(token, logp)] + [(f" w{at}", math.log(rest) - 0.01 * at) for at in range(size - 1)]
+        if "heavy" in self.lies:
+            top = [(t, -0.1 - 0.01 * at) for at, (t, _) in enumerate(top)]
+        if "unsorted" in self.lies:
+            top = top[:1] + top[:0:-1]
+        if "other" in self.lies:
+            top = [("else", min(0.0, logp + 0.2)), *top[1:]]
+        return top
+
     async def complete(self, request):
         self.count += 1
-        said = {**self.lies, **({"text": f"red {self.count}", "logps": [-0.1 * self.count] * 3 + [-2.0]} if self.lies.get("changing") else {})}
-        return web.json_response(reply(await request.json(), **said))
+        body, lies, is_raw = await request.json(), self.lies, request.path.endswith("/v1/completions")
+        messages = body.get("messages") or [{"role": "user", "content": body["prompt"]}]
+        system = next((m["content"] for m in messages if m["role"] == "system"), None)
+        asked = next(m["content"] for m in messages if m["role"] == "user")
+        top = body.get("top_logprobs") or (body.get("logprobs") if is_raw else 0) or 0
+        if "no system" in lies and system is not None:
+            return web.json_response({"error": {"message": "system role is not supported"}}, status=400)
+        if top > lies.get("ceiling", 20) and "cut" not in lies:
+            return web.json_response({"error": {"message": f"top_logprobs must be at most {lies.get('ceiling', 20)}"}}, status=400)
+        read = len(asked.split()) + 6 + (len(system.split()) if system else 0) + (25 if "own words" in lies and system is None else 0)
+        if body.get("echo") or body.get("prompt_logprobs") is not None:
+            return web.json_response(self.scored(body, messages, is_raw, read))
+        made = [self.choice(body, asked, system, draw, is_raw) for draw in range(1 if "one" in lies else body.get("n", 1))]
+        usage = {"usage": {"prompt_tokens": read * lies.get("inflated", 1), "completion_tokens": sum(len(t) for _, t in made)}} if "uncounted" not in lies else {}
+        return web.json_response({"id": "x", "model": lies.get("model", "m"), "choices": [c for c, _ in made], **usage})
+
+    def scored(self, body, messages, is_raw, read):
+        """The prompt's own likelihoods; of other lies they know nothing."""
+        off = 2.0 if "stale" in self.lies else 0.0
+        text = body["prompt"] if is_raw else messages[-1]["content"]
+        tokens = re.findall(r" ?[^ ,.]+|[,.]", text)
+        reply = {"id": "x", "model": self.lies.get("model", "m"), "usage": {"prompt_tokens": read, "completion_tokens": 1}, "choices": [{"index": 0, "text": text, "message": {"content": ""}, "finish_reason": "length"}]}
+        if "blind" in self.lies:
+            return reply
+        if is_raw:
+            places = [m.start() for m in re.finditer(r" ?[^ ,.]+|[,.]", text)]
+            del reply["choices"][0]["message"]
+            reply["choices"][0]["logprobs"] = {"tokens": tokens, "token_logprobs": [None] + [self.logp(t) - off for t in tokens[1:]], "text_offset": places}
+        else:
+            reply["prompt_logprobs"] = [None] + [{"7": {"decoded_token": t, "logprob": self.logp(t) - off}} for t in ["user", *tokens]]
+        return reply
 
     async def serve(self):
         app = web.Application()
-        app.router.add_post("/v1/chat/completions", self.complete)
+        app.router.add_post("/v1/{tail:.*}", self.complete)
         runner = web.AppRunner(app)
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", 0)
@@ -106,21 +183,71 @@ class Server:
         await asyncio.Event().wait()
 
 
-def try_server(**lies):
-    return self_test(Endpoint("m", Server(**lies).url, sampling=Sampling()))
+SCHEMA = {"type": "object", "properties": {"colour": {"type": "string"}}, "required": ["colour"], "additionalProperties": False}
 
 
-def test_an_honest_server_passes():
-    report = try_server()
-    assert not report.of("fail") and not [f for f in report.of("warn") if f.name != "usage"], [f for f in report.findings if f.outcome != "pass"]
-    assert report.calls <= 15
+def try_server(style="chat", schema=None, student=None, soft=False, k=8, price=None, **lies):
+    return self_test(Endpoint("m", Toy(**lies).url, sampling=Sampling(style=style), output=Output(schema=schema), price_usd=price), student, k=k, soft=soft)
+
+
+@pytest.mark.parametrize("style", ["chat", "raw"])
+def test_an_honest_server_passes_everything(style):
+    report = try_server(style, schema=SCHEMA, price=(1.0, 2.0))
+    assert not report.of("fail") and not report.of("warn"), [f for f in report.findings if f.outcome in ("fail", "warn")]
+    assert {f.name for f in report.of("not possible")} <= {"vocabulary"} | ({"system message", "default system text"} if style == "raw" else set())
+    assert report.calls <= 24 and report.tokens_out < 400 and report.cost_usd == pytest.approx((report.tokens_in + 2 * report.tokens_out) / 1e6)
+    assert all(f.matters for f in report.findings) and json.loads(json.dumps(report.as_json()))["counts"]["fail"] == 0
+    report.raise_failures()
 
 
 @pytest.mark.parametrize(("lies", "check", "outcome"), [
-    ({"model": "other"}, "model name", "fail"), ({"one": True}, "n", "warn"), ({"long": True}, "max_tokens", "fail"), ({"text": "red<|im_end|>"}, "template marks", "fail"),
-    ({"finish": "length"}, "stops", "warn"), ({"logps": [0.5, -0.1, -0.1, -2.0]}, "likelihoods", "fail"), ({"logps": [-9999.0, -0.1, -0.2, -0.3]}, "likelihoods", "fail"), ({"logps": [-1.0] * 4}, "likelihoods", "fail"),
-    ({"tops": [[-3.0, -0.1]] * 4}, "likelihood lists", "fail"), ({"tops": [[math.log(0.9), math.log(0.8)]] * 4}, "likelihood lists", "fail"), ({"changing": True}, "determinism", "warn"), ({"changing": True}, "likelihoods repeat", "warn"),
-    ({"text": "<think>hm</think> red"}, "reasoning", "warn"),
+    ({"model": "other"}, "model name", "fail"), ({"model": "m-mini"}, "model name", "fail"), ({"model": "m-2026-01-01"}, "model name", "pass"), ({"model": None}, "model name", "warn"),
+    ({"one": 1}, "n", "warn"), ({"limitless": 1}, "max_tokens", "fail"), ({"endless": 1}, "stops", "fail"), ({"finish": "stop"}, "max_tokens", "warn"),
+    ({"after": "<|im_end|>"}, "template marks", "fail"), ({"after": "\nUser: and then?"}, "template marks", "fail"), ({"after": "</s>"}, "template marks", "fail"), ({"before": "<think>hm</think> "}, "reasoning", "warn"),
+    ({"logps": [0.5, -0.1]}, "likelihoods", "fail"), ({"logps": [-9999.0, -0.1]}, "likelihoods", "fail"), ({"logps": [-1.0]}, "likelihoods", "fail"), ({"logps": [0.0]}, "likelihoods", "fail"), ({"logps": [float("nan"), -0.1]}, "likelihoods", "fail"),
+    ({"logps": [-0.1, -0.2, -0.3]}, "likelihoods", "warn"), ({"foreign": 1}, "likelihoods", "warn"), ({"mute": 1}, "likelihoods", "not possible"),
+    ({"unsorted": 1}, "likelihood lists", "fail"), ({"heavy": 1}, "likelihood lists", "fail"), ({"other": 1}, "greedy choice", "fail"), ({"stale": 1}, "likelihoods re-scored", "fail"), ({"blind": 1}, "likelihoods re-scored", "not possible"),
+    ({"restless": 1}, "determinism", "warn"), ({"drifting": 1}, "likelihoods repeat", "warn"), ({"ceiling": 5}, "top-k ceiling", "warn"), ({"cut": 3}, "top-k ceiling", "warn"), ({"ceiling": 0}, "top-k ceiling", "not possible"),
+    ({"flat": 1}, "top-k coverage", "warn"), ({"unseeded": 1}, "seed", "warn"), ({"cold": 1}, "seed", "warn"), ({"no system": 1}, "system message", "warn"), ({"deaf": 1}, "system message", "warn"), ({"own words": 1}, "default system text", "warn"),
+    ({"uncounted": 1}, "usage", "warn"), ({"inflated": 200}, "usage", "warn"), ({"formless": 1}, "structured output", "fail"),
 ])  # fmt: skip
-def test_each_lie_is_caught_by_name(lies, check, outcome):
-    assert outcomes(try_server(**lies))[check] == outcome
+def test_each_lie_of_a_server_is_caught_by_the_check_of_its_name(lies, check, outcome):
+    report = try_server(schema=SCHEMA, **lies)
+    found = next(f for f in report.findings if f.name == check)
+    assert found.outcome == outcome, found
+    assert outcome in ("pass", "not possible") or found.fix
+
+
+@pytest.mark.parametrize("lie", ["stale", "heavy", "other"])
+def test_lies_of_plain_completions_are_caught_too(lie):
+    check = {"stale": "likelihoods re-scored", "heavy": "likelihood lists", "other": "greedy choice"}[lie]
+    assert outcomes(try_server("raw", **{lie: 1}))[check] == "fail"
+
+
+def test_failures_stop_a_run_with_their_names_and_warnings_are_lines():
+    report = try_server(model="other", one=1)
+    with pytest.raises(LimbeckError, match="model name: m was asked, other answered") as problem:
+        report.raise_failures()
+    assert "teacher.self_test = false" in problem.value.fix and any(line.startswith("n: ") for line in report.warnings())
+
+
+def test_a_server_cannot_be_learnt_from_by_distributions_and_its_pieces_are_compared(folder):
+    assert outcomes(try_server(soft=True))["vocabulary"] == "fail"
+    assert outcomes(try_server(student=load_tokenizer(folder)))["vocabulary"] == "warn"
+
+
+@pytest.mark.parametrize(("url", "what"), [("http://127.0.0.1:9/v1", "cannot be reached"), ("http://bad host/v1", "cannot be reached")])
+def test_a_server_that_is_not_there_is_said(url, what, monkeypatch):
+    monkeypatch.setattr("limbeck.teachers.asking_once.time.sleep", lambda _: None)
+    with pytest.raises(LimbeckError, match=what):
+        self_test(Endpoint("m", url, timeout_s=2))
+
+
+@pytest.mark.parametrize(("value", "schema", "reason"), [
+    ({"a": 1}, {"type": "object", "required": ["b"]}, "has no 'b'"), ({"a": 1, "c": 2}, {"properties": {"a": {}}, "additionalProperties": False}, "has 'c'"), ([1, "x"], {"items": {"type": "integer"}}, r"the answer[1] is no integer"),
+    (True, {"type": "number"}, "is no number"), (None, {"type": ["string", "null"]}, ""), ("x", {"enum": ["y"]}, "none of the values"), ({"a": {"b": 1}}, {"properties": {"a": {"properties": {"b": {"type": "string"}}}}}, "the answer.a.b is no string"),
+    (3, {"anyOf": [{"type": "string"}, {"type": "integer"}]}, ""), (3.5, {"anyOf": [{"type": "string"}, {"type": "integer"}]}, "none of its forms"), ({"a": 1}, {"type": "object"}, ""),
+])  # fmt: skip
+def test_what_breaks_a_schema_is_said(value, schema, reason):
+    found = breaks_schema(value, schema)
+    assert (reason in found) if reason else found == ""

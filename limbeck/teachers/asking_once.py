@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import time
 import urllib.error
@@ -13,6 +14,7 @@ from limbeck.errors import LimbeckError
 from limbeck.teachers import replies
 from limbeck.teachers.budget import cost_of
 from limbeck.teachers.endpoint import Endpoint
+from limbeck.teachers.sending import LARGEST_REPLY_BYTES
 
 AGAIN, TRIES = (429, 500, 502, 503, 504, 529), 4
 TO_MEND = (401, 403, 404, 405)
@@ -99,17 +101,10 @@ class Asker:
         headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {self.endpoint._key}"} if self.endpoint._key else {})
         try:
             with urllib.request.urlopen(urllib.request.Request(url, data, headers), timeout=self.endpoint._timeout_s) as response:
-                return response.status, response.read(replies_limit())
+                return response.status, response.read(LARGEST_REPLY_BYTES)
         except urllib.error.HTTPError as problem:
             return problem.code, problem.read(100_000)
-        except (OSError, ValueError) as problem:
-            if turn == TRIES - 1 or isinstance(problem, ValueError):
+        except (OSError, ValueError, http.client.HTTPException) as problem:
+            if turn == TRIES - 1 or isinstance(problem, (ValueError, http.client.InvalidURL)):
                 raise LimbeckError(f"the server cannot be reached: {getattr(problem, 'reason', problem)}", url, "see that it is up and that the address is right") from problem
             return 503, b""
-
-
-def replies_limit() -> int:
-    """The most that is read of one reply, in bytes."""
-    from limbeck.teachers.sending import LARGEST_REPLY_BYTES
-
-    return LARGEST_REPLY_BYTES

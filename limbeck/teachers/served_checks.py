@@ -1,120 +1,162 @@
-"""A teacher behind a server, tried with about ten short requests: what it says of likelihoods, draws, limits, usage and itself."""
+"""What can be checked of a teacher behind a server with about twenty requests of a few dozen tokens each."""
 
 from __future__ import annotations
 
 import json
-import math
+import re
 from collections.abc import Sequence
 from typing import Any
 
 from limbeck.teachers.asking_once import Asker, Heard, text_of
-from limbeck.teachers.findings import Finding, finding, judge_coverage, judge_gap
+from limbeck.teachers.findings import Finding, finding
+from limbeck.teachers.schemas import breaks_schema
+from limbeck.teachers.served_likelihoods import check_likelihoods, check_pieces, find_ceiling
 
-LONGEST, REPEATS = 48, 3
-MARKS = ("<|im_start|>", "<|im_end|>", "<|eot_id|>", "<|endoftext|>", "[INST]", "[/INST]", "<start_of_turn>", "<end_of_turn>", "<|assistant|>", "<|user|>")
-
-
-def check_served(asker: Asker, student: Any, requests: Sequence[str], k: int, soft: bool) -> list[Finding]:
-    """All findings. A server shows no vocabulary: distributions can only be learnt from weights."""
-    same = [asker.ask(requests[0], max_tokens=LONGEST) for _ in range(REPEATS)]
-    found = [_determinism(same), _stops(same + [asker.ask(text, max_tokens=LONGEST) for text in requests[1:]]), _marks(same), _length(asker, requests[0]), _draws(asker, requests[0]), _seed(asker, requests[0]), *_usage(same, student, requests[0])]
-    found += _likelihoods(asker, requests[0], min(k, 20))
-    found += [_name(asker, same[0]), _reasoning(same[0]), _schema(asker)]
-    return [*found, *([finding("vocabulary", "fail", "a server's vocabulary is not seen from here", "soft targets need weights here")] if soft else [])]
-
-
-def _determinism(same: Sequence[Heard]) -> Finding:
-    texts = {heard.text for heard in same}
-    return finding("determinism", "pass" if len(texts) == 1 else "warn", f"{len(texts)} different answers to {len(same)} equal requests at temperature 0", "replays come from the ledger all the same; ask the server for one replica or a seed", answers=len(texts))
+REPEATS = 3  # the same request at temperature 0
+SHORT = ("Is the sky blue on a clear day? Answer with one word.", "What is two plus two? Answer with the number alone.")
+SHORT_TOKENS = 64  # enough for one word and some politeness
+LONG, LONG_TOKENS = "Count from 1 to 200, separated by commas.", 5
+FREE = "Write ten words that come to mind, separated by commas."
+WORD = "MARZIPAN"
+TEMPLATE_MOST = 600  # tokens that a template may put around a request
+MARKS = re.compile(r"<\|[a-zA-Z0-9_/ -]{1,40}\|>|<｜[^｜>]{1,40}｜>|\[/?INST\]|<</?SYS>>|</?s>|<(?:start|end)_of_turn>|\n\s*(?:user|User|USER|Human|### Instruction)\s*:")
 
 
-def _stops(heard: Sequence[Heard]) -> Finding:
-    ended = sum(h.finish == "stop" for h in heard)
-    return finding("stops", "pass" if ended else "warn", f"{ended} of {len(heard)} answers end by themselves within {LONGEST} tokens", "a stop token may be missing in the server's settings; long answers are paid for whole")
+def check_served(asker: Asker, tokenizer: Any, requests: Sequence[str], k: int, soft: bool) -> list[Finding]:
+    """All findings, likelihoods first. `tokenizer` is the student's, where there is one; `k` the likeliest tokens asked for."""
+    top, ceiling = find_ceiling(asker, requests[0], k)
+    same = [asker.ask(requests[0], top) for _ in range(REPEATS)]
+    found = [check_pieces(same[0], tokenizer, soft), ceiling]
+    found += check_likelihoods(asker, requests[0], same, top) if top is not None else [finding("likelihoods", "not possible", "the server gives none", "answers as text can be learnt from all the same")]
+    found += [_check_texts(same), _check_stops(asker), _check_limit(asker, top), _check_n(asker), _check_seed(asker), *_check_system(asker)]
+    if asker.endpoint.output.schema is not None:
+        found.append(_check_schema(asker, requests[0], asker.endpoint.output.schema))
+    return [*found, _check_marks(asker), _check_reasoning(asker), _check_usage(asker, requests[0], same[0], tokenizer), _check_name(asker)]
 
 
-def _marks(heard: Sequence[Heard]) -> Finding:
-    marks = sorted({mark for h in heard for mark in MARKS if mark in h.text})
-    return finding("template marks", "fail" if marks else "pass", f"marks in answers: {', '.join(marks)}" if marks else "no mark of a template is in an answer", "give the server the right chat template or stop tokens")
+def _check_texts(same: Sequence[Heard]) -> Finding:
+    texts = [h.text for h in same]
+    others = sum(t != texts[0] for t in texts)
+    if not any(texts):
+        return finding("determinism", "fail", "every answer is empty", "see the server's log; give reasoning models more max_tokens")
+    return finding("determinism", "warn" if others else "pass", f"{others} of {len(texts) - 1} repeats at temperature 0 differ" if others else f"{len(texts)} equal answers at temperature 0", "pin one replica or provider; a replay from the ledger gives the same answers all the same", differing=others, repeats=len(texts) - 1)
 
 
-def _length(asker: Asker, request: str) -> Finding:
-    heard = asker.ask(request, max_tokens=4)
-    wrote = heard.reply.tokens_out if heard.reply else None
+def _check_stops(asker: Asker) -> Finding:
+    heard = [asker.ask(request, max_tokens=SHORT_TOKENS) for request in SHORT]
+    ends, texts = [h.finish for h in heard], ", ".join(repr(h.text[:24]) for h in heard)
+    fix = "see that the served model's generation_config names the token that ends a turn (eos_token_id), or that its chat template is the right one"
+    if all(end == "stop" for end in ends):
+        return finding("stops", "pass", f"both one-word answers end by themselves: {texts}")
+    if all(end == "length" for end in ends) and not asker.is_raw and not any(map(_thinks, heard)):
+        return finding("stops", "fail", f"no one-word answer ended within {SHORT_TOKENS} tokens: {texts}", fix)
+    return finding("stops", "warn", f"one-word answers end by {', '.join(map(repr, ends))}: {texts}", fix)
+
+
+def _check_limit(asker: Asker, top: int | None) -> Finding:
+    heard = asker.ask(LONG, top, max_tokens=LONG_TOKENS)
+    written = len(heard.logprobs["tokens"]) if heard.logprobs else heard.reply.tokens_out if heard.reply else None
     words = len(heard.text.split())
-    over = (wrote is not None and wrote > 4) or words > 8
-    return finding("max_tokens", "fail" if over else "pass", f"asked for at most 4 tokens, got {words} words" + (f" and {wrote} tokens by its own count" if wrote is not None else ""), "budgets cannot be kept with this server: leave them out, or mend it")
+    if (written or 0) > LONG_TOKENS or words > LONG_TOKENS:
+        return finding("max_tokens", "fail", f"{max(written or 0, words)} tokens came where {LONG_TOKENS} were the most", "the server wants another name for it (max_completion_tokens), or ignores it: bound the budget otherwise", written=written)
+    if heard.finish != "length":
+        return finding("max_tokens", "warn", f"an answer that was cut at {LONG_TOKENS} tokens says it ended by {heard.finish!r}", "answers that are cut cannot be told from whole ones: leave room in max_tokens")
+    return finding("max_tokens", "pass", f"cut after {LONG_TOKENS} tokens, and says so")
 
 
-def _draws(asker: Asker, request: str) -> Finding:
-    heard = asker.ask(request, n=3, temperature=1.0, max_tokens=12)
-    given = len(heard.reply.choices) if heard.reply else 0
-    return finding("n", "pass" if given == 3 else "warn", f"asked for 3 draws, given {given}" + (f" ({heard.said})" if heard.said else ""), "draws are asked for one by one; nothing is lost")
+def _check_n(asker: Asker) -> Finding:
+    heard = asker.ask(SHORT[0], max_tokens=16, temperature=1.0, n=2)
+    if not heard.reply:
+        return finding("n", "warn", f"refused: {heard.said[:100]}", "draws are asked for one by one")
+    count = len(heard.reply.choices)
+    outcome = "pass" if count == 2 else "warn" if count < 2 else "fail"
+    return finding("n", outcome, f"2 draws asked, {count} given", "draws are asked for one by one: the request is paid for with each", given=count)
 
 
-def _seed(asker: Asker, request: str) -> Finding:
-    texts = {asker.ask(request, seed=7, temperature=1.0, max_tokens=16).text for _ in range(2)}
-    return finding("seed", "pass" if len(texts) == 1 else "warn", "one seed gives one answer" if len(texts) == 1 else "one seed gives different answers", "the ledger repeats what was drawn; do not count on the server")
+def _check_seed(asker: Asker) -> Finding:
+    texts = [text_of(asker.ask(FREE, max_tokens=16, temperature=1.0, seed=seed).choice) for seed in (1234, 1234, 77)]
+    if texts[0] == texts[1] and texts[1] != texts[2]:
+        return finding("seed", "pass", "the same seed gives the same draw, another seed another")
+    if texts[0] == texts[1] == texts[2]:
+        return finding("seed", "warn", "three draws at temperature 1 are equal, with two seeds", "see that temperature reaches the model: draws that are all alike teach nothing new")
+    return finding("seed", "warn", "the same seed gives two draws", "draws cannot be repeated at the server; the ledger keeps those there are")
 
 
-def _usage(same: Sequence[Heard], student: Any, request: str) -> list[Finding]:
-    reply = same[0].reply
-    read, wrote = (reply.tokens_in, reply.tokens_out) if reply else (None, None)
-    if read is None or wrote is None:
-        return [finding("usage", "warn", "no usage is reported", "costs and token budgets are counted at their bounds")]
-    size = len(request.encode())
-    odd = read < len(request.split()) * 0.5 or read > 40 * size or wrote > LONGEST or (wrote == 0 and same[0].text)
-    return [finding("usage", "warn" if odd else "pass", f"{read} tokens read and {wrote} written are reported for {size} bytes", "check the server's counting before a budget relies on it")]
+def _check_system(asker: Asker) -> list[Finding]:
+    if asker.is_raw:
+        return [finding("system message", "not possible", "plain completions have no system message", ""), finding("default system text", "not possible", "no template is used", "")]
+    heard = asker.ask(SHORT[0], system=f"Whatever is asked, answer with the one word {WORD}.", max_tokens=SHORT_TOKENS)
+    fix = "put what it should say into the request itself"
+    if not heard.reply:
+        told = finding("system message", "warn", f"refused: {heard.said[:100]}", fix)
+    elif WORD in heard.text.upper():
+        told = finding("system message", "pass", "followed")
+    else:
+        told = finding("system message", "warn", f"not followed: it says {heard.text[:40]!r}", fix)
+    if asker.endpoint.sampling.system:
+        return [told, finding("default system text", "not possible", "the recipe has a system message of its own", "")]
+    bare, empty = asker.ask(SHORT[0], system=None, max_tokens=1), asker.ask(SHORT[0], system="", max_tokens=1)
+    counts = [h.reply.tokens_in if h.reply else None for h in (bare, empty)]
+    if None in counts:
+        return [told, finding("default system text", "not possible", "tokens are not counted, or an empty system message is refused", "")]
+    hidden = (counts[0] or 0) - (counts[1] or 0)
+    if hidden > 0:
+        return [told, finding("default system text", "warn", f"the template adds about {hidden} tokens of its own where no system message is given", "give teacher.system yourself, and the student the same", tokens=hidden)]
+    return [told, finding("default system text", "pass", "none is added")]
 
 
-def _likelihoods(asker: Asker, request: str, k: int) -> list[Finding]:
-    two = [asker.ask(request, top=k, max_tokens=24) for _ in range(2)]
-    lists = two[0].logprobs
-    if not lists or not lists.get("logps"):
-        return [finding("likelihoods", "not possible", f"this server gives none{f' ({two[0].said})' if two[0].said else ''}", "answers can be learnt from all the same")]
-    said = [float(v) for v in lists["logps"]]
-    wrong = [v for v in said if not math.isfinite(v) or v > 1e-3 or v <= -9000] or (said if len(said) > 3 and len(set(said)) == 1 else [])
-    tops = [[float(logp) for _, logp, _ in row] for row in lists.get("top") or [] if row]
-    unsorted = sum(row != sorted(row, reverse=True) for row in tops)
-    heavy = sum(sum(map(math.exp, row)) > 1.02 for row in tops)
-    found = [
-        finding("likelihoods", "fail" if wrong else "pass", f"{len(wrong)} of {len(said)} log-probabilities are impossible or all alike" if wrong else f"{len(said)} log-probabilities are possible", "do not rank or weigh by them"),
-        finding("likelihood lists", "fail" if unsorted or heavy else "pass", f"{unsorted} lists unsorted, {heavy} sum to more than one, of {len(tops)}", "do not learn from these lists"),
-        _repeats(two),
-    ]  # fmt: skip
-    if tops:
-        greedy = sum(abs(row[0] - value) < 1e-3 or value >= row[0] - 1e-3 for row, value in zip(tops, said, strict=False))
-        found.append(finding("greedy choice", "pass" if greedy >= 0.9 * len(tops) else "warn", f"{greedy} of {len(tops)} tokens written at temperature 0 are the likeliest", "numbers and text come from different places"))
-        share = sum(sum(map(math.exp, row)) for row in tops) / len(tops)
-        found.append(judge_coverage(k, {k: min(1.0, share)}, len(tops)))
-    return found
-
-
-def _repeats(two: Sequence[Heard]) -> Finding:
-    a, b = ((h.logprobs or {}) for h in two)
-    pairs = [(x, y) for s, t, x, y in zip(a.get("tokens") or [], b.get("tokens") or [], a.get("logps") or [], b.get("logps") or [], strict=False) if s == t]
-    return judge_gap("likelihoods repeat", [abs(float(x) - float(y)) for x, y in pairs], "the same request asked twice", "replicas disagree: ask for one, or learn from answers alone")
-
-
-def _name(asker: Asker, heard: Heard) -> Finding:
-    served, wanted = str((heard.document or {}).get("model") or ""), asker.endpoint.model
-    same = not served or served == wanted or served.startswith(wanted) or wanted.endswith(served)
-    return finding("model name", "pass" if same else "fail", f"asked for {wanted!r}, served by {served or 'nobody named'!r}", "name the model that is served, or another server")
-
-
-def _reasoning(heard: Heard) -> Finding:
-    thinks = "<think" in heard.text or any((c.get("message") or {}).get("reasoning_content") for c in (heard.reply.choices if heard.reply else ()))
-    return finding("reasoning", "warn" if thinks else "pass", "it thinks before it answers" if thinks else "no thinking is seen", "the thinking is taken off answers; raise teacher.max_tokens so that it ends")
-
-
-def _schema(asker: Asker) -> Finding:
-    schema = asker.endpoint.output.schema
-    if schema is None:
-        return finding("structured output", "not possible", "none is asked for")
-    heard = asker.ask("Answer as the schema says.", response_format={"type": "json_schema", "json_schema": {"name": "answer", "strict": True, "schema": schema}})
+def _check_schema(asker: Asker, prompt: str, schema: dict[str, Any]) -> Finding:
+    form = {"type": "json_schema", "json_schema": {"name": "answer", "strict": True, "schema": schema}}
+    heard = asker.ask(prompt, max_tokens=asker.endpoint.sampling.max_tokens, response_format=form)
+    fix = "the server ignores response_format: turn structured output on there, or leave teacher.schema_file out and let [keep] verify"
+    if not heard.reply:
+        return finding("structured output", "fail", f"refused: {heard.said[:120]}", fix)
     try:
-        found = json.loads(text_of(heard.choice))
-        fits = isinstance(found, dict) and set(schema.get("required", ())) <= set(found)
+        broken = breaks_schema(json.loads(heard.text), schema)
     except ValueError:
-        fits = False
-    return finding("structured output", "pass" if fits else "fail", "the answer follows the schema" if fits else f"the answer does not follow it: {heard.text[:60]!r}{heard.said}", "leave schema_file out and let [keep] refuse what does not parse")
+        broken = f"no JSON: {heard.text[:60]!r}"
+    return finding("structured output", "fail" if broken else "pass", broken or "the answer follows the schema", fix)
+
+
+def _check_marks(asker: Asker) -> Finding:
+    texts = [text_of(choice) for heard in asker.heard if heard.reply for choice in heard.reply.choices]
+    hit = next((m for m in map(MARKS.search, texts) if m), None)
+    if hit:
+        return finding("template marks", "fail", f"an answer holds {hit[0].strip()!r}", "the server's stop tokens or chat template are not those of this model: text after the end of a turn comes through")
+    return finding("template marks", "pass", f"none in {len(texts)} answers")
+
+
+def _thinks(heard: Heard) -> bool:
+    return "<think" in heard.text.lower() or bool((heard.choice.get("message") or {}).get("reasoning_content"))
+
+
+def _check_reasoning(asker: Asker) -> Finding:
+    thinking = sum(_thinks(h) for h in asker.heard)
+    if thinking:
+        return finding("reasoning", "warn", f"{thinking} of {len(asker.heard)} answers think first", "it is taken off before an answer is kept; leave room for it in max_tokens, or turn it off at the server", answers=thinking)
+    return finding("reasoning", "pass", "none seen")
+
+
+def _check_usage(asker: Asker, prompt: str, heard: Heard, tokenizer: Any) -> Finding:
+    reply, fix = heard.reply, "costs and budgets cannot be counted with this server: bound the number of requests"
+    if reply is None or reply.tokens_in is None or reply.tokens_out is None:
+        return finding("usage", "warn", "the server does not say what was used", fix)
+    least = len(tokenizer(prompt, add_special_tokens=False)["input_ids"]) * 0.5 if tokenizer is not None else len(prompt) / 12
+    most = len(prompt.encode()) + len(asker.endpoint.sampling.system.encode()) + TEMPLATE_MOST  # a token has at least one byte
+    written = len(heard.logprobs["tokens"]) if heard.logprobs else None
+    bounds = f"{reply.tokens_in} read (between {least:.0f} and {most} is likely), {reply.tokens_out} written" + (f" ({written} came with numbers)" if written is not None else "")
+    odd = reply.tokens_out > len(heard.text.encode()) + 2 or (written is not None and abs(written - reply.tokens_out) > 1)
+    wrong = not least <= reply.tokens_in <= most or (odd and not _thinks(heard))
+    return finding("usage", "warn" if wrong else "pass", bounds, fix, tokens_in=reply.tokens_in, tokens_out=reply.tokens_out)
+
+
+def _check_name(asker: Asker) -> Finding:
+    asked, served = asker.endpoint.model, sorted({str(h.reply.model) for h in asker.heard if h.reply})
+    fix = "name the model as the server lists it (GET /models); a router may have put another in its place"
+    if served == [asked]:
+        return finding("model name", "pass", f"{asked} throughout")
+    if served == ["None"]:
+        return finding("model name", "warn", "the server does not say which model answered", fix)
+    if len(served) == 1 and (re.fullmatch(re.escape(asked) + r"[-@:]v?\d[\w.-]*", served[0]) or served[0].endswith("/" + asked)):
+        return finding("model name", "pass", f"{served[0]}: a version of {asked}; pin it as teacher.revision", served=served)
+    return finding("model name", "fail", f"{asked} was asked, {' and '.join(served)} answered", fix, served=served)
