@@ -29,6 +29,7 @@ AGAIN = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 520, 522, 524, 529})
 OURS_TO_MEND = frozenset({401, 403, 404, 405})  # a wrong key, address or model: no use to go on
 SILENT_LIMITS = 3  # time limits without any reply from the server before all is given up
 UNREACHED_TRIES = 3  # tries at a server that has never replied to anybody
+GARBLED = 4  # times that garbage is put down to the way and not to the server
 LARGEST_REPLY_BYTES = 20_000_000
 PROBE_S = 10.0
 
@@ -135,7 +136,7 @@ class Sender:
             if turn:
                 await self._sleep(deadline.left_s(wait_s))
                 whole += last.is_whole
-                if last.is_whole and (last.reply is not None or whole > 2):  # a server that remembers would send the same again: garbage may be of the way (twice more), no choices are its own
+                if last.is_whole and (last.reply is not None or whole > GARBLED):  # a server that remembers would send the same again: no choices are its own, garbage may be of the way for a while
                     self._spoil(request)
                     request = self._name(key, first, n)
             bound = self.budget.bound(body, len(data), n)
