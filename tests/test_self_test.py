@@ -8,16 +8,21 @@ import re
 import threading
 
 import pytest
+import torch
 from aiohttp import web
 
 from limbeck.errors import LimbeckError
 from limbeck.models.decoder import load_tokenizer
 from limbeck.records import content_id
 from limbeck.teachers.endpoint import Endpoint, Output, Sampling
+from limbeck.teachers.ledger import Ledger
 from limbeck.teachers.local import LocalModel
+from limbeck.teachers.remembered import Remembered
 from limbeck.teachers.schemas import breaks_schema
 from limbeck.teachers.self_test import self_test
-from limbeck.testing import make_tiny_model
+from limbeck.teachers.template_checks import _prefix
+from limbeck.teachers.weights_checks import Trial, _rows
+from limbeck.testing import EchoTeacher, make_tiny_model
 
 TEXTS = ["Name three colours", "Explain why bread rises", "Answer in capitals only, please."]
 
@@ -48,7 +53,10 @@ def test_another_vocabulary_fails_where_distributions_are_wanted_and_warns_elsew
     ("{% for m in messages %}{{ messages | length }}{{ m['content'] }}{% endfor %}", "template prefix", "fail"),
     ("{% for m in messages %}{% if m['role'] != 'system' %}{{ m['content'] }}{% endif %}{% endfor %}", "system message", "warn"),
     ("You are a very kind helper of people.\n{% for m in messages %}{{ m['content'] }}{% endfor %}", "default system text", "warn"),
-    ("<start>{% for m in messages %}<start>{{ m['content'] }}{% endfor %}", "one beginning", "warn"),
+    ("You are a kind helper of people.<end>{% for m in messages %}{{ m['content'] }}<end>{% endfor %}", "default system text", "warn"),
+    ("<start>{% for m in messages %}<start>{{ m['content'] }}{% endfor %}", "one beginning", "fail"),
+    ("{% for m in messages %}{{ m['content'] }}{% endfor %}", "stop tokens", "warn"),
+    ("{% for m in messages %}{{ m['content'] }}<start>{% endfor %}", "stop tokens", "fail"),
     ("hello", "chat template", "fail"),
 ])  # fmt: skip
 def test_a_template_that_spoils_something_is_named(folder, template, check, outcome):
@@ -65,6 +73,102 @@ def test_likelihoods_that_change_when_scored_again_fail(folder):
     assert outcomes(report)["likelihoods re-scored"] == "fail"
     with pytest.raises(LimbeckError, match="likelihoods re-scored"):
         report.raise_failures()
+
+
+def test_a_system_message_that_the_recipe_wants_and_the_template_drops_fails(folder):
+    model = LocalModel(folder, sampling=Sampling(system="Be brief."))
+    model._tokenizer.chat_template = "{% for m in messages %}{% if m['role'] != 'system' %}{{ m['content'] }}<end>{% endif %}{% endfor %}"
+    assert outcomes(self_test(model))["system message"] == "fail"
+
+
+def test_a_request_whose_last_token_grows_into_the_answer_is_named(folder):
+    tokenizer = load_tokenizer(folder)
+    pair = next(t for t in sorted(tokenizer.get_vocab()) if len(t) == 2 and t.isascii() and t.isalpha())  # two letters that are one token together
+    assert _prefix(tokenizer, pair[0], pair).outcome == "warn" and _prefix(tokenizer, pair, pair + " " + pair).outcome == "pass"
+
+
+def test_rows_without_a_token_are_counted_and_their_mass_is_measured(folder, tmp_path):
+    from transformers import AutoModelForCausalLM
+
+    wide = AutoModelForCausalLM.from_pretrained(folder)
+    rows = wide.config.vocab_size
+    wide.resize_token_embeddings(rows + 20, mean_resizing=False)
+    with torch.no_grad():
+        wide.get_output_embeddings().weight[rows:] = 0.0
+    wide.save_pretrained(tmp_path)
+    load_tokenizer(folder).save_pretrained(tmp_path)
+    found = next(f for f in self_test(LocalModel(str(tmp_path)), load_tokenizer(folder), soft=True).findings if f.name == "padding rows")
+    assert found.measured["rows"] - found.measured["tokens"] == 20 and found.outcome == "warn"  # a random model puts as much there as anywhere: 20 of some 300
+    assert 0.01 < found.measured["mass"] < 0.2
+    model = LocalModel(folder)
+    head = model._model.get_output_embeddings()
+    head.weight = torch.nn.Parameter(head.weight[:-5].detach())
+    assert _rows(_bare(model), 0.0).outcome == "fail"
+
+
+def _bare(model):
+    trial = Trial.__new__(Trial)
+    trial.model, trial.tokenizer, trial.network = model, model._tokenizer, model._model
+    return trial
+
+
+def test_a_model_that_does_not_heed_its_mask_fails_at_padding(folder):
+    model = LocalModel(folder)
+    forward = model._model.forward
+    model._model.forward = lambda *a, **k: forward(*a, **{**k, "attention_mask": None, "position_ids": None})
+    for layer in model._model.parameters():  # attention that looks at more than the last token, so that what is before it counts
+        layer.data *= 4
+    assert outcomes(self_test(model))["padding"] in ("warn", "fail")
+
+
+def test_what_is_drawn_at_random_by_a_greedy_teacher_is_named(folder):
+    model = LocalModel(folder)
+    forward = model._model.forward
+
+    def restless(*a, **k):
+        out = forward(*a, **k)
+        out.logits = out.logits + 5 * torch.randn_like(out.logits)
+        return out
+
+    model._model.forward = restless
+    found = outcomes(self_test(model))
+    assert found["determinism"] == "warn" and found["likelihoods re-scored"] == "fail"
+
+
+def test_numbers_that_are_no_numbers_fail(folder):
+    model = LocalModel(folder)
+    forward = model._model.forward
+
+    def broken(*a, **k):
+        out = forward(*a, **k)
+        if not k.get("use_cache"):
+            out.logits = out.logits * float("nan")
+        return out
+
+    model._model.forward = broken
+    assert outcomes(self_test(model))["likelihoods"] == "fail"
+
+
+def test_a_remembered_teacher_is_tried_by_its_weights_and_an_expert_needs_no_trying(folder, tmp_path):
+    report = self_test(Remembered(LocalModel(folder), "id", Ledger(tmp_path / "l.sqlite"), "run"))
+    assert report.calls == 3 and report.findings
+    assert self_test(EchoTeacher({})).findings == ()
+
+
+def test_the_table_fits_and_the_exit_code_says_whether_a_check_failed(folder, capsys, monkeypatch):
+    from limbeck import resolve, self_testing
+
+    monkeypatch.setattr(resolve, "get_teacher", lambda section, run: LocalModel(folder, name=section.model))
+    assert self_testing.try_teacher("hf:tiny", "", "", False) == 0
+    shown = capsys.readouterr().out
+    assert max(map(len, shown.splitlines())) <= 100 and "likelihoods re-scored" in shown
+    broken = LocalModel(folder)
+    broken._tokenizer.chat_template = "hello"
+    monkeypatch.setattr(resolve, "get_teacher", lambda section, run: broken)
+    assert self_testing.try_teacher("hf:tiny", "", "", True) == 1
+    assert json.loads(capsys.readouterr().out)["counts"]["fail"] > 0
+    with pytest.raises(LimbeckError, match="is no language model"):
+        self_testing.try_teacher("builtin:cf", "", "", False)
 
 
 def _louder(out, given):
