@@ -1,8 +1,8 @@
 """Problems without end, each with a checker: school word problems, numbers to make a target of, and reasoning-gym's families.
 
 `gsm` is reasoning-gym's gsm_symbolic (templates of GSM8K's *test* problems, Mirzadeh et al. 2024: an expert trained on it has seen
-what GSM8K's test asks; docs/reasoning.md). `countdown` and `puzzle24` have that library's rules and are made here, exactly and a
-thousand times faster. `reasoning:FAMILY` is any family of it that gives a gold answer.
+what GSM8K's test asks; docs/reasoning.md). `countdown` and `puzzle24` have that library's rules and are made here, in exact fractions
+and ten to a hundred times faster. `reasoning:FAMILY` is any family of it that gives a gold answer.
 
 What an answerer wrote never reaches `eval` or SymPy, though scorers of the library do that: we check with our own parser, with those
 scorers of the library that were read and do no such thing, or by exact match.
