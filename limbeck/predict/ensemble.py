@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from limbeck.predict.fitting import Problem, objective, solve
+from limbeck.predict.fitting import Problem, solve
 from limbeck.predict.laws import LAWS, Array, Law, Points
 from limbeck.predict.tables import Runs
 
@@ -35,8 +35,9 @@ class Member:
 
 
 ENSEMBLE: tuple[Member, ...] = (
-    Member(law="frontier", weight=0.5, floor=0.65, floor_width=0.15, slope=0.18, slope_width=0.3, near=0.005),
-    Member(law="coupled", weight=0.5, floor=0.55, floor_width=0.15, slope=0.3, slope_width=0.2, near=0.04, sharpness=0.7, sharpness_width=0.2),
+    Member(law="frontier", weight=0.45, floor=0.6, floor_width=0.15, slope=0.16, slope_width=0.3, near=0.003),
+    Member(law="coupled", weight=0.4, floor=0.55, floor_width=0.3, slope=0.3, slope_width=0.3, near=0.02, sharpness=0.7, sharpness_width=0.2),
+    Member(law="chinchilla", weight=0.15, floor=0.55, floor_width=0.15, slope=0.3, slope_width=0.2, near=0.02),
 )
 FLOORS = ("ln E", "ln c")
 SLOPES = ("ln alpha", "ln beta", "ln b", "ln k alpha", "ln k beta", "ln g")
@@ -54,8 +55,7 @@ class Fitted:
 
     def predict(self, sizes: Array, data: Array, compute: Array, theta: Array | None = None) -> Array:
         """ln L at targets (T), or (B, T) for parameter vectors (B, P)."""
-        points = {"n": np.log(sizes) - self.centre["n"], "d": np.log(data) - self.centre["d"], "c": np.log(compute) - self.centre["c"]}
-        value, _ = self.problem.law.log_loss(self.theta[None] if theta is None else theta, points)
+        value, _ = self.problem.law.log_loss(self.theta[None] if theta is None else theta, _points(sizes, data, compute, self.centre))
         return value[0] if theta is None else value
 
 
@@ -75,7 +75,11 @@ def centre_of(runs: Runs) -> dict[str, float]:
 
 def points_of(runs: Runs, centre: Mapping[str, float]) -> Points:
     """What the laws read, for each run (M)."""
-    return {"n": np.log(runs.sizes) - centre["n"], "d": np.log(runs.data) - centre["d"], "c": np.log(runs.compute) - centre["c"]}
+    return _points(runs.sizes, runs.data, runs.compute, centre)
+
+
+def _points(sizes: Array, data: Array, compute: Array, centre: Mapping[str, float]) -> Points:
+    return {"n": np.log(sizes) - centre["n"], "d": np.log(data) - centre["d"], "c": np.log(compute) - centre["c"]}
 
 
 def prior_of(law: Law, member: Member, logs: Array, weights: Array) -> tuple[Array, Array]:
@@ -141,7 +145,7 @@ def combine(values: Sequence[Array], fits: Sequence[Fitted]) -> Array:
 
 
 def resample(fitted: Fitted, block_counts: Array) -> Array:
-    """Parameters (B, P) refitted to resampled tables; `block_counts` (B, M) says how often each run was drawn."""
+    """Parameters (B, P) refitted to B resampled tables; `block_counts` (B, M) says how often each run was drawn."""
     problem, out = fitted.problem, []
     chunk = max(1, int(4e6 / (block_counts.shape[1] * len(fitted.theta))))
     for start in range(0, len(block_counts), chunk):
@@ -151,5 +155,3 @@ def resample(fitted: Fitted, block_counts: Array) -> Array:
         out.append(theta)
     return np.concatenate(out)
 
-
-__all__ = ["ENSEMBLE", "Fitted", "Member", "above_frontier", "combine", "fit_ensemble", "fit_member", "objective", "resample"]
