@@ -20,14 +20,14 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from limbeck.predict.ensemble import ENSEMBLE, fit_ensemble
+from limbeck.predict.ensemble import ENSEMBLE, fit_ensemble, predict_all
 from limbeck.predict.intervals import Spread, raw_spread, reach_of, scale_of
 from limbeck.predict.tables import Runs
 
 REACHES = (10, 30, 100, 300, 1000)
 FEWEST = 5
 LEVELS = (0.5, 0.8, 0.9, 0.95)
-FLOORS, GROWTHS = (0.0, 0.002, 0.004, 0.008, 0.012), (0.0, 0.004, 0.008, 0.012, 0.016, 0.024)
+FLOORS, GROWTHS = (0.0, 0.002, 0.004, 0.008, 0.012), (0.0, 0.004, 0.008, 0.012, 0.016, 0.02, 0.024, 0.03, 0.04)
 WEIGHTS = ((0.45, 0.4, 0.15), (0.5, 0.5, 0.0), (0.4, 0.3, 0.3), (0.33, 0.33, 0.34), (0.35, 0.65, 0.0), (0.6, 0.25, 0.15), (1, 0, 0), (0, 1, 0), (0, 0, 1))
 
 
@@ -69,13 +69,13 @@ def forecasts(tables: dict[str, np.ndarray], cuts: tuple[int, ...] = (1,)) -> li
             target = part[frontier(part[:, 2], part[:, 3]) & (part[:, 2] >= top / 3)]
             for r in REACHES:
                 rung = part[part[:, 2] <= top / r * 1.0001]
-                if not len(target) or len(rung) < FEWEST or len(set(rung[:, 0])) < 2 or rung[:, 2].max() < 3 * rung[:, 2].min():
+                if not len(target) or len(rung) < FEWEST or len(set(rung[:, 0])) < 2 or rung[:, 2].max() < 1.5 * rung[:, 2].min():
                     continue
                 runs = as_runs(rung)
                 fits = fit_ensemble(runs)
                 where = (target[:, 0], target[:, 1], target[:, 2])
                 spread = Spread(runs, fits)
-                out.append({"table": name, "source": source_of(name), "cut": cut, "r": r, "errors": np.stack([f.predict(*where) for f in fits]) - np.log(target[:, 3]), "parts": spread.parts(*where), "reach": reach_of(runs, target[:, 2]), "fits": fits, "where": where})
+                out.append({"table": name, "source": source_of(name), "cut": cut, "r": r, "errors": np.stack(predict_all(fits, *where)) - np.log(target[:, 3]), "parts": spread.parts(*where), "reach": reach_of(runs, target[:, 2])})
     return out
 
 

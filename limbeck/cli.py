@@ -17,6 +17,8 @@ from limbeck.errors import LimbeckError
 app = typer.Typer(name="limbeck", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None, help="Distil a big language model into a small expert, and prove how small it can be.")
 data_app = typer.Typer(no_args_is_help=True, help="Pinned sources: licence, size, checksum.")
 app.add_typer(data_app, name="data")
+predict_app = typer.Typer(no_args_is_help=True, help="What a bigger student would reach, before paying for it.")
+app.add_typer(predict_app, name="predict")
 
 Setting = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="change one key of the recipe; may be repeated")]
 Out = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="the run folder; runs/NAME unless said")]
@@ -435,3 +437,21 @@ def data_overlap(
     from limbeck.overlapping import report_overlap
 
     report_overlap(training, test, examples, as_json)
+
+
+@predict_app.command("fit")
+def predict_fit(
+    table: Annotated[Path, typer.Argument(metavar="RUNS.csv", help="columns N, D (or C) and loss; a row a run")],
+    target: Annotated[list[str] | None, typer.Option("--target", metavar="C|N,D", help="forecast this run: a compute in FLOP, or size,data; may be repeated")] = None,
+    law: Annotated[str, typer.Option("--law", help="ensemble, or one alone: frontier, chinchilla, tied, coupled, farseer, broken, repeats")] = "ensemble",
+    column: Annotated[list[str] | None, typer.Option("--column", metavar="KIND=NAME", help="which column holds n, d, c, loss, u, embeddings, run; may be repeated")] = None,
+    unit: Annotated[str, typer.Option("--unit", help="of the losses: nats, bits or bits_per_byte")] = "nats",
+    drop_missing: Annotated[bool, typer.Option("--drop-missing", help="leave out runs whose loss is nan or inf")] = False,
+    level: Annotated[float, typer.Option("--level", help="of the interval: 0.5, 0.8, 0.9 or 0.95")] = 0.9,
+    page: Annotated[Path | None, typer.Option("--page", metavar="FILE.html", help="also write the one-page decision with plots")] = None,
+    as_json: Json = False,
+) -> None:  # fmt: skip
+    """Fit a table of runs and forecast bigger ones, with intervals tested on other tables."""
+    from limbeck.predicting import show_fit
+
+    show_fit(table, target or (), law, column or (), unit, drop_missing, level, page, as_json)

@@ -35,9 +35,9 @@ class Member:
 
 
 ENSEMBLE: tuple[Member, ...] = (
-    Member(law="frontier", weight=0.45, floor=0.6, floor_width=0.15, slope=0.16, slope_width=0.3, near=0.003),
-    Member(law="coupled", weight=0.4, floor=0.55, floor_width=0.3, slope=0.3, slope_width=0.3, near=0.02, sharpness=0.7, sharpness_width=0.2),
-    Member(law="chinchilla", weight=0.15, floor=0.55, floor_width=0.15, slope=0.3, slope_width=0.2, near=0.02),
+    Member(law="frontier", weight=0.4, floor=0.6, floor_width=0.15, slope=0.16, slope_width=0.3, near=0.003),
+    Member(law="coupled", weight=0.3, floor=0.55, floor_width=0.3, slope=0.3, slope_width=0.3, near=0.02, sharpness=0.7, sharpness_width=0.2),
+    Member(law="chinchilla", weight=0.3, floor=0.55, floor_width=0.15, slope=0.3, slope_width=0.2, near=0.02),
 )
 FLOORS = ("ln E", "ln c")
 SLOPES = ("ln alpha", "ln beta", "ln b", "ln k alpha", "ln k beta", "ln g")
@@ -82,6 +82,12 @@ def _points(sizes: Array, data: Array, compute: Array, centre: Mapping[str, floa
     return {"n": np.log(sizes) - centre["n"], "d": np.log(data) - centre["d"], "c": np.log(compute) - centre["c"]}
 
 
+def single(law: str) -> Member:
+    """A law alone, with the priors of the ensemble where it has it."""
+    found = next((m for m in ENSEMBLE if m.law == law), None)
+    return replace(found, weight=1.0) if found else Member(law=law, weight=1.0, floor=0.55, floor_width=0.3, slope=0.16 if LAWS[law].needs == ("c",) else 0.3, slope_width=0.3, near=0.003 if LAWS[law].needs == ("c",) else 0.1)
+
+
 def prior_of(law: Law, member: Member, logs: Array, weights: Array) -> tuple[Array, Array]:
     """Means and widths (P) of the member's weak prior on this table."""
     means, widths = np.array(law.means), np.array(law.widths)
@@ -117,6 +123,8 @@ def fit_member(runs: Runs, member: Member) -> Fitted:
     """One law, twice: first with a noise of 1 %, then with the noise that its residuals show."""
     law, centre = LAWS[member.law], centre_of(runs)
     points, logs = points_of(runs, centre), np.log(runs.losses)
+    if runs.unique is not None and "u" in law.needs:
+        points = {**points, "u": np.log(np.minimum(runs.unique, runs.data)) - centre["d"]}
     weights = np.maximum(1.0 / (1.0 + (above_frontier(runs) / member.near) ** 2), LEAST_WEIGHT)
     means, widths = prior_of(law, member, logs, weights)
     problem = Problem(law=law, points=points, log_losses=logs, weights=weights, means=means, widths=widths, noise=0.01)
@@ -137,6 +145,43 @@ def _best(problem: Problem, starts: Array) -> tuple[Array, float]:
 def fit_ensemble(runs: Runs, members: Sequence[Member] = ENSEMBLE) -> list[Fitted]:
     """Every member that the table's columns allow."""
     return [fit_member(runs, m) for m in members if runs.has_sizes or LAWS[m.law].needs == ("c",)]
+
+
+def predict_all(fits: Sequence[Fitted], sizes: Array, data: Array, compute: Array, thetas: Sequence[Array] | None = None) -> list[Array]:
+    """ln L of each member at targets (T), or (B, T). A law of compute alone knows only the best split of it: where a target lies further
+    from that split than any run it was fitted on, it is raised by what the laws of size and data say of the difference."""
+    values = [f.predict(sizes, data, compute, None if thetas is None else thetas[j]) for j, f in enumerate(fits)]
+    guide = next((f for f in fits if f.member.law in ("coupled", "chinchilla")), None)
+    if guide is not None:
+        raised = np.maximum(0.0, off_best(guide, sizes, data) - guide_allowance(guide, fits))
+        values = [v + raised if f.problem.law.needs == ("c",) else v for v, f in zip(values, fits, strict=True)]
+    return values
+
+
+def guide_allowance(guide: Fitted, fits: Sequence[Fitted]) -> float:
+    """How far off the best split the runs lie that a law of compute was fitted on, in ln L."""
+    flat = next((f for f in fits if f.problem.law.needs == ("c",)), None)
+    if flat is None:
+        return 0.0
+    near = flat.problem.weights > 0.5
+    sizes, data = np.exp(guide.problem.points["n"][near] + guide.centre["n"]), np.exp(guide.problem.points["d"][near] + guide.centre["d"])
+    return float(off_best(guide, sizes, data).max())
+
+
+def off_best(guide: Fitted, sizes: Array, data: Array) -> Array:
+    """How far above the best split of the same compute a law puts targets (T), in ln L."""
+    shift = np.linspace(-6.0, 6.0, 121)[:, None]
+    grid = guide.predict((sizes * np.exp(shift)).ravel(), (data * np.exp(-shift)).ravel(), np.ones(shift.size * len(sizes))).reshape(len(shift), -1)
+    return guide.predict(sizes, data, np.ones(len(sizes))) - grid.min(0)
+
+
+def best_split(guide: Fitted, compute: float) -> tuple[float, float]:
+    """Size and data that a law would choose for 6 N D = compute."""
+    middle = np.sqrt(compute / 6.0)
+    shift = np.linspace(-9.0, 9.0, 1801)
+    values = guide.predict(middle * np.exp(shift), middle * np.exp(-shift), np.full(len(shift), compute))
+    at = int(np.argmin(values))
+    return float(middle * np.exp(shift[at])), float(middle * np.exp(-shift[at]))
 
 
 def combine(values: Sequence[Array], fits: Sequence[Fitted]) -> Array:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from limbeck.errors import LimbeckError
-from limbeck.predict.ensemble import LEAST_NOISE, Fitted, combine, resample
+from limbeck.predict.ensemble import LEAST_NOISE, Fitted, combine, predict_all, resample
 from limbeck.predict.laws import Array
 from limbeck.predict.tables import Runs
 
@@ -58,8 +58,8 @@ class Spread:
 
     def parts(self, sizes: Array, data: Array, compute: Array) -> dict[str, Array]:
         """Standard deviations in ln L at targets (T): by resampling, between laws, of a run's own noise."""
-        drawn = combine([f.predict(sizes, data, compute, theta) for f, theta in zip(self.fits, self.thetas, strict=True)], self.fits)
-        middle = np.stack([f.predict(sizes, data, compute) for f in self.fits])
+        drawn = combine(predict_all(self.fits, sizes, data, compute, self.thetas), self.fits)
+        middle = np.stack(predict_all(self.fits, sizes, data, compute))
         weights = np.array([f.member.weight for f in self.fits])
         mean = np.average(middle, axis=0, weights=weights)
         forms = np.sqrt(np.average((middle - mean) ** 2, axis=0, weights=weights))

@@ -14,6 +14,7 @@ import numpy as np
 from limbeck.errors import LimbeckError
 
 MOST_ROWS = 20_000  # more are points of training curves, not runs
+LEAST_SPAN = 1.5  # in compute
 FEWEST = 5  # runs: fewer cannot even pose the question
 UNITS = {"nats": 1.0, "bits": math.log(2.0), "bits_per_byte": math.log(2.0)}  # to nats (per token, or per byte)
 NAMES = {
@@ -203,7 +204,7 @@ def _checked(runs: Runs, unit: str) -> Runs:
         raise LimbeckError(f"{len(runs)} different runs remain once {len(key) - len(runs)} repeated rows are left out", where, f"{FEWEST} runs at the very least; repeats of a run need their own losses (other seeds)")
     if runs.has_sizes and len(np.unique(np.round(np.log(runs.sizes), 6))) < 2:
         raise LimbeckError("all runs have one size", where, "what a larger model reaches cannot be seen: train 3 or more sizes; for one size and more data use `limbeck predict curve`")
-    if runs.compute.max() < 3 * runs.compute.min():
+    if runs.compute.max() < LEAST_SPAN * runs.compute.min():
         raise LimbeckError(f"the runs span only {runs.compute.max() / runs.compute.min():.1f} times in compute", where, "a ladder needs 10 times or more between its lowest and highest rung")
     _check_direction(runs, where)
     _check_units(runs, unit, where)

@@ -1,0 +1,101 @@
+"""`limbeck predict ...`: what a bigger student would reach, before paying for it. See docs/predict.md."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from limbeck.errors import LimbeckError
+from limbeck.predict.intervals import learnt
+from limbeck.predict.scaling import Fit, Forecast, fit
+from limbeck.predict.tables import NAMES
+
+
+def parse_target(text: str) -> dict[str, float]:
+    """'1e21' is a compute, '7e9,140e9' size and data."""
+    try:
+        numbers = [float(part) for part in text.split(",")]
+    except ValueError:
+        numbers = []
+    if len(numbers) == 1:
+        return {"compute": numbers[0]}
+    if len(numbers) == 2:
+        return {"size": numbers[0], "data": numbers[1]}
+    raise LimbeckError(f"'{text}' is no target", "--target", "give a compute in FLOP (1e21) or size,data (7e9,140e9)")
+
+
+def parse_columns(pairs: Sequence[str]) -> dict[str, str]:
+    """'loss=val_bpb' says which column holds what."""
+    out = {}
+    for pair in pairs:
+        kind, _, name = pair.partition("=")
+        if not name:
+            raise LimbeckError(f"'{pair}' maps nothing", "--column", f"give KIND=NAME; kinds: {', '.join(NAMES)}")
+        out[kind.lower()] = name
+    return out
+
+
+def read_fit(table: Path, law: str, columns: Sequence[str], unit: str, drop_missing: bool) -> Fit:
+    """The fit that the options ask for."""
+    return fit(table, law=law, columns=parse_columns(columns), unit=unit, drop_missing=drop_missing)
+
+
+def show_fit(table: Path, target: Sequence[str] = (), law: str = "ensemble", columns: Sequence[str] = (), unit: str = "nats", drop_missing: bool = False, level: float = 0.9, page: Path | None = None, as_json: bool = False) -> None:
+    """Fit a table and forecast targets; the held-out rung comes first."""
+    fitted = read_fit(table, law, columns, unit, drop_missing)
+    forecasts = [fitted.predict(**parse_target(t), level=level) for t in target]
+    if page:
+        from limbeck.predict.decision import write_page
+
+        written = write_page(fitted, forecasts, page)
+    if as_json:
+        sys.stdout.write(json.dumps({"fit": fitted.as_dict(), "forecasts": [asdict(f) for f in forecasts], "record": learnt()["record"]}) + "\n")
+        return
+    out = sys.stdout.write
+    out(_held_out(fitted))
+    for forecast in forecasts:
+        out(_forecast(forecast))
+    out(f"\nruns       {len(fitted.runs)}" + "".join(f"; {note}" for note in fitted.runs.notes) + "\n")
+    for f in fitted.fits:
+        priors = ", ".join(f"{p} {m:.2f}±{w:.2f}" for p, m, w in zip(f.problem.law.parameters, f.problem.means, f.problem.widths, strict=True))
+        out(f"{f.member.law:<10} weight {f.member.weight:.2f}, {f.problem.law.equation}; residuals {100 * f.problem.noise:.2f} %\n           prior (centred): {priors}\n")
+    if fitted.chinchilla:
+        c = fitted.chinchilla
+        out(f"classical  E {c.E:.4f}  A {c.A:.4g}  B {c.B:.4g}  alpha {c.alpha:.4f}  beta {c.beta:.4f}: no prior, Huber 1e-3, for comparison with published coefficients\n")
+    for finding in fitted.findings:
+        out(f"doubt      {finding.what}; {finding.fix}\n")
+    if forecasts:
+        out(_record(forecasts[0]))
+    if page:
+        out(f"page       {written}\n")
+
+
+def _held_out(fitted: Fit) -> str:
+    held = fitted.held_out
+    if held is None:
+        return "held out   nothing: too few runs lie a factor of 2 or more below the largest; the forecast is untested on this table\n"
+    return f"held out   the top rung ({held.held_out} runs) from {held.fitted} runs of {held.times:.0f} times less compute: off by {100 * held.error:.2f} % (worst {100 * held.worst:.2f} %; its interval is ±{100 * held.half_width:.1f} %)\n"
+
+
+def _forecast(f: Forecast) -> str:
+    where = f"C {f.compute:.3g}" + (f", N {f.size:.3g}, D {f.data:.3g}" if f.size else "")
+    lines = [f"forecast   {f.loss:.4f} nats [{f.low:.4f}, {f.high:.4f}], {100 * f.level:g} %, at {where}: {f.reach:,.0f} times the largest run\n"]
+    lines += [f"warning    {w}\n" for w in f.warnings]
+    lines.append("           by law: " + ", ".join(f"{k} {v:.4f}" for k, v in f.by_law.items()) + "; spread: " + ", ".join(f"{k} {100 * v:.2f} %" for k, v in f.parts.items()) + "\n")
+    return "".join(lines)
+
+
+def nearest_record(reach: float) -> tuple[str, dict[str, Any]]:
+    """The tested extrapolation nearest to a reach, and what happened there."""
+    by_r = learnt()["record"]["by_r"]
+    r = min(by_r, key=lambda k: abs(float(k) / reach - 1) if float(k) < reach else float(k) / reach - 1)
+    return r, by_r[r]
+
+
+def _record(f: Forecast) -> str:
+    r, row = nearest_record(f.reach)
+    return f"record     {r} times beyond the runs, on {row['tables']} tables of other people's runs: mean error {row['mean_error']} %, 90 % intervals held {100 * row['coverage']:.0f} % of {row['targets']} targets ({100 * row['coverage_by_table']:.0f} % by table), each table left out of what was learnt\n"
