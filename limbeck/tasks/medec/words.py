@@ -20,7 +20,7 @@ from limbeck.errors import LimbeckError
 from limbeck.records import Answer, Candidate, Example, Prompt
 from limbeck.tasks.medec.loading import split_numbered
 
-FLAG_PENALTY, PLACE_PENALTY = 100.0, 0.3  # half of it times the squared weights is added to the summed loss; least log loss in 5-fold cross-validation by vignette
+FLAG_PENALTY, PLACE_PENALTY = 100.0, 0.3  # half of it times the squared weights is added to the summed loss; the first has the least log loss in 5-fold cross-validation by vignette, the second is near the least (0.1 was a little lower, with both twins as teachers)
 PRIOR = 1219 / 2189  # share of notes with an error in the published training part (arXiv:2412.19260); the pairs alone would say a half
 SEEN = 3  # a word is a feature if this many notes (sentences) of the training part have it
 _WORD = re.compile(r"\w+(?:['’-]\w+)*")
