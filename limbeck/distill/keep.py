@@ -104,31 +104,39 @@ class Kept:
         self.asked = 0
         self.not_looked_at: dict[str, str] = {}
         self.tests: dict[str, int] = {}
-        self.personal: Counter[str] = Counter()
         self.difficulty: dict[str, int] = {}
         self.notes: Counter[str] = Counter()
         self._ends: dict[str, Row] = {}
         self._left: Counter[str] = Counter()  # records of each kept request
+        self._stands_for: dict[str, int] = {}  # draws that a kept record stands for, by its id
         self._draws: Counter[str] = Counter()
         self._drawn = 0
 
     def end(self, draft: Draft, state: str, column: str, reason: str, answer: str = "", **more: Any) -> None:
-        """A request that is not kept."""
+        """A request that is not kept. Where personal data is refused, none is written down with any refusal."""
         reason = " ".join(reason.split())[:REASON_CHARS] or "no reason given"
         self._ends[draft.id] = (state, column, reason)
-        self.refused.append({"id": draft.id, "state": state, "column": column, "reason": reason, "text": draft.text, "answer": answer, **more})
+        text, answer = (mask(draft.text), mask(answer)) if self.section.personal == "refuse" else (draft.text, answer)
+        self.refused.append({"id": draft.id, "state": state, "column": column, "reason": reason, "text": text, "answer": answer, **more})
 
     def refuse(self, id: str, column: str, reason: str, text: str = "", answer: str = "") -> None:
         """Take a record out again: what a later step cannot use. Its request is refused when none of its records is left."""
-        request = id.split("~")[0] if id not in self._left else id
+        request = id.rpartition("~")[0] if id not in self._left else id
         if request not in self._left:
             raise AssertionError(f"{id} was not kept")
         self._left[request] -= 1
+        self._move(id, f"{column}: {reason}")
         self.records = [r for r in self.records if r["id"] != id] if self._left[request] else [r for r in self.records if r.get("request", r["id"]) != request]
         self.refused.append({"id": id, "state": "refused", "column": column, "reason": reason, "text": text, "answer": answer})
         if not self._left[request]:
             del self._left[request]
             self._ends[request] = ("refused", column, reason)
+
+    def _move(self, id: str, reason: str) -> None:
+        """The draws of a record that is taken out again."""
+        count = self._stands_for.pop(id)
+        self._draws["kept"] -= count
+        self._draws[reason] += count
 
     def count_draws(self, judged: Sequence[_Judged], chosen: Sequence[_Judged], rest: str) -> None:
         """Each draw of a request: refused and why, kept, or fit but not among the kept ones (`rest`)."""
@@ -148,10 +156,18 @@ class Kept:
             raise AssertionError(f"asked {self.asked}, kept {kept}, refused {found['refused']}, failed {found['failed']}, draws {self._drawn}: they do not add up")
         table = [["kept", "", "", kept], *([*row, n] for row, n in sorted(counts.items()))]
         return {
-            "asked": self.asked, "kept": kept, **found, "table": table, "answers": self._made, "draws": {"drawn": self._drawn, **dict(sorted(self._draws.items()))},
-            "difficulty": self.difficulty, "personal": dict(sorted(self.personal.items())), "notes": dict(sorted(self.notes.items())),
+            "asked": self.asked, "kept": kept, **found, "table": table, "answers": self._made, "draws": {"drawn": self._drawn, **{name: count for name, count in sorted(self._draws.items()) if count}},
+            "difficulty": self.difficulty, "personal": self._personal, "notes": dict(sorted(self.notes.items())),
             "contamination": dict(sorted(Counter(h["benchmark"] for h in self.contamination).items())), "tests": self.tests, "not_looked_at": self.not_looked_at,
         }  # fmt: skip
+
+    @property
+    def _personal(self) -> dict[str, int]:
+        """Pieces of personal data in what is kept, by kind."""
+        found: Counter[str] = Counter()
+        for record in self.records:
+            found.update(record["meta"].get("personal", {}))
+        return dict(sorted(found.items()))
 
     @property
     def _made(self) -> int:
@@ -256,7 +272,7 @@ def _choose(draft: Draft, judge: _Judge, opt_out: Any, kept: Kept) -> _Chosen | 
     if why:
         kept._drawn += sum(d.count for d in draft.draws)
         kept._draws[f"request: {why}"] += sum(d.count for d in draft.draws)
-        kept.end(_masked(draft, why), "refused", "request", why)
+        kept.end(draft, "refused", "request", why)
         return None
     example = draft.as_example()
     judged = [judge.draw(draft, example, draw) for draw in draft.draws]
@@ -277,7 +293,7 @@ def _choose(draft: Draft, judge: _Judge, opt_out: Any, kept: Kept) -> _Chosen | 
         furthest = max(judged, key=lambda one: (one.verified is True, one.right is True))
         column, reason = furthest.refused or ("answer", "no answer")
         kept.count_draws(judged, (), "")
-        kept.end(draft, "refused", column, reason, mask(furthest.draw.text) if reason.startswith("personal") else furthest.draw.text)
+        kept.end(draft, "refused", column, reason, furthest.draw.text)
         return None
     if judge.score is not None and not example.gold:
         kept.notes["no gold is known, so none was asked for"] += 1
@@ -287,10 +303,6 @@ def _choose(draft: Draft, judge: _Judge, opt_out: Any, kept: Kept) -> _Chosen | 
 def _is_form(one: _Judged) -> bool:
     """Refused before verifier and gold were asked."""
     return one.refused is not None and one.verified is None and one.right is None and one.refused[1].startswith(("empty", "shorter", "longer"))
-
-
-def _masked(draft: Draft, why: str) -> Draft:
-    return replace(draft, text=mask(draft.text)) if why.startswith("personal") else draft
 
 
 def _best(good: Sequence[_Judged], most: int) -> list[_Judged]:
@@ -381,7 +393,6 @@ def _record(one: _Chosen, kept: Kept) -> None:
         kinds = Counter(one.marks.get("personal", {})) + Counter(answer.marks.get("personal", {}))
         if kinds:
             meta["personal"] = dict(sorted(kinds.items()))
-            kept.personal.update(kinds)
         if answer.verified is not None:
             meta["verified"] = True
         if answer.right is not None:
@@ -390,6 +401,7 @@ def _record(one: _Chosen, kept: Kept) -> None:
             "id": draft.id if number == 0 else f"{draft.id}~{number + 1}", "request": draft.id, "text": draft.text, "context": dict(draft.context), "key": draft.key, "answer": answer.draw.text,
             "candidates": candidates, "by": list(draft.by), "meta": meta,
         })  # fmt: skip
+        kept._stands_for[kept.records[-1]["id"]] = answer.draw.count
     kept._left[draft.id] = len(one.answers)
 
 
@@ -401,12 +413,11 @@ def _balance(passed: Sequence[float], kept: Kept) -> None:
         out = [r for r in kept.records if r["request"] in gone]
         kept.records = [r for r in kept.records if r["request"] not in gone]
         for record in out:
+            kept._move(record["id"], "request: balance of difficulty")
             if record["id"] == record["request"]:
                 kept.refused.append({"id": record["id"], "state": "refused", "column": "request", "reason": "balance of difficulty", "text": record["text"], "answer": record["answer"]})
         for name in sorted(gone):
             kept._ends[name] = ("refused", "request", "balance of difficulty")
-            kept._draws["kept"] -= kept._left[name]
-            kept._draws["request: balance of difficulty"] += kept._left[name]
             del kept._left[name]
         passed = [share for name, share in zip(names, passed, strict=True) if name not in gone]
     kept.difficulty = histogram(passed)
