@@ -20,6 +20,7 @@ import numpy as np
 
 TEMPLATE = 20  # tests of one benchmark that share a paragraph: it is the benchmark's wording, not the test's
 STOCK_RUN, STOCK_TESTS = 4, 6  # a run of four words in so many different tests is stock
+LEAST_WORDS = 200  # fewer words of tests cannot say how rare a word is: it is taken as one of so many
 SURPRISE_BITS = 45.0  # of the words of a run that are not stock; see benchmarks/decontamination.py
 LONG_WORDS, LONG_RUN = 2_000, 13  # records longer than this meet chance runs: they need a longer one (n = 13, Brown et al. 2020)
 MOST_HITS = 3  # shown of one record
@@ -120,7 +121,7 @@ class Contamination:
         parts = np.array([item.part for item in self._items], bool)
         counts = np.bincount(self._ids[~parts[self._owner]] if len(parts) else self._ids, minlength=len(self._words)).astype(float)
         counts[0] = 0
-        self._surprise = np.log2((counts.sum() + 1) / (counts + 1))
+        self._surprise = np.log2((max(LEAST_WORDS, counts.sum()) + 1) / (counts + 1))
         self._stock = np.zeros(len(self._ids), bool)
         grams, known = self._grams(self._ids, STOCK_RUN)
         if not len(grams):

@@ -13,14 +13,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 _EMAIL = re.compile(r"(?<![\w.+-])[\w.+-]{1,64}@(?:[A-Za-z0-9-]{1,63}\.)+[A-Za-z]{2,24}(?![\w-])")
-_CARD = re.compile(r"(?<![\w.-])(?:\d[ -]?){12,18}\d(?![\w-])(?!\.\d)")
+_CARD = re.compile(r"(?<![\w.+-])(?:\d[ -]?){12,18}\d(?![\w-])(?!\.\d)")
 _IBAN = re.compile(r"(?<![A-Za-z0-9])[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,3})?(?![A-Za-z0-9])")
 _SSN = re.compile(r"(?<![\w-])(?!000|666|9\d\d)\d{3}-(?!00)\d{2}-(?!0000)\d{4}(?![\w-])")
 _IPV4 = re.compile(r"(?<![\w.])(?:\d{1,3}\.){3}\d{1,3}(?![\w.]*\d)(?!\.\d)")
 _PHONE = re.compile(
     r"(?<![\w.+-])(?:\+\d{1,3}[ .-]?(?:\(\d{1,4}\)[ .-]?)?\d{1,4}(?:[ .-]?\d{2,4}){2,4}"  # +49 30 123456, +1 (212) 555 1234
     r"|\(\d{3}\) ?\d{3}[ .-]\d{4}|[2-9]\d{2}[.-][2-9]\d{2}[.-]\d{4}"  # (212) 456-7890, 212-456-7890
-    r"|(?:(?:phone|tel|call|mobile|fax|cell)\b\.?:? ?)0\d{1,4}[ /-]?\d{3,8}(?:[ -]?\d{2,4})?)(?![\w-])(?!\.\d)",
+    r"|(?:(?:phone|tel|call|mobile|fax|cell)\b\.?:? ?)0\d{1,4}[ /-]?\d{3,8}(?:[ -]?\d{2,6})?)(?![\w-])(?!\.\d)",
     re.IGNORECASE,
 )
 _KEYS = re.compile(
@@ -32,6 +32,7 @@ _KEYS = re.compile(
 _VERSION_BEFORE = re.compile(r"(?:version|release|ver\.?|\bv|build|[a-z]-|==|>=|<=|~=)\s*$", re.IGNORECASE)
 _SHOWN_HOSTS = re.compile(r"@(?:[\w-]+\.)*(?:example\.(?:com|org|net|edu)|[\w-]+\.(?:example|test|invalid|local|localhost)|(?:email|domain|test|company|mail|host|server|yourdomain|mydomain)\.(?:com|org|net|tld)|git(?:hub|lab)\.com|bitbucket\.org)$", re.IGNORECASE)
 _SHOWN_NETS = [ipaddress.ip_network(n) for n in ("192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24", "1.2.3.4/32", "8.8.8.8/32", "8.8.4.4/32", "1.1.1.1/32")]
+_CARD_LENGTHS = {2: (16,), 3: (14, 15, 16), 4: (16, 19), 5: (16,), 6: (16, 17, 18, 19)}  # digits of a card by its first one
 _IBAN_LENGTHS = {"AT": 20, "BE": 16, "BG": 22, "CH": 21, "CY": 28, "CZ": 24, "DE": 22, "DK": 18, "EE": 20, "ES": 24, "FI": 18, "FR": 27, "GB": 22, "GR": 27, "HR": 21, "HU": 28, "IE": 22, "IS": 26, "IT": 27, "LI": 21, "LT": 20, "LU": 20, "LV": 21, "MC": 27, "MT": 31, "NL": 18, "NO": 15, "PL": 28, "PT": 25, "RO": 24, "SA": 24, "SE": 24, "SI": 19, "SK": 24, "TR": 26, "AE": 23}  # fmt: skip
 
 
@@ -81,7 +82,7 @@ def _email(text: str, match: re.Match[str]) -> bool:
 def _luhn(text: str, match: re.Match[str]) -> bool:
     digits = [int(c) for c in match[0] if c.isdigit()]
     doubled = [d if at % 2 == 0 else (2 * d - 9 if d > 4 else 2 * d) for at, d in enumerate(reversed(digits))]
-    return sum(doubled) % 10 == 0 and digits[0] in (2, 3, 4, 5, 6) and len(set(digits)) > 2
+    return sum(doubled) % 10 == 0 and len(digits) in _CARD_LENGTHS.get(digits[0], ()) and len(set(digits)) > 2
 
 
 def _iban(text: str, match: re.Match[str]) -> bool:
