@@ -60,7 +60,7 @@ def load_set(source: str, weight: float = 1.0, terms: str = "") -> MixedSet:
     if folder is not None:
         content = _read(folder / "data.jsonl.gz")
         origins = _origins(folder)
-        lines = tuple(_own_record(line, number, len(origins)) for number, line in _parse(content, str(folder / "data.jsonl.gz")))
+        lines = tuple(_own_record(line, number, len(origins), folder / "data.jsonl.gz") for number, line in _parse(content, str(folder / "data.jsonl.gz")))
     elif path.is_file():
         content = _read(path)
         origins = (Origin(role="generator", model=f"file:{path.name}", terms=terms or "unknown"),)
@@ -99,11 +99,20 @@ def _origins(folder: Path) -> tuple[Origin, ...]:
     path = folder / "origins.json"
     if not path.exists():
         raise LimbeckError("nothing says who made this set", str(path), "make the run again with this version, or name its data.jsonl as a file with `terms`")
-    return tuple(Origin(**origin) for origin in json.loads(path.read_text(encoding="utf-8")))
+    try:
+        return tuple(Origin(**origin) for origin in json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as problem:
+        raise LimbeckError(f"this file of origins is broken: {problem}", str(path), "make the run again, or name its data.jsonl as a file with `terms`") from problem
 
 
-def _own_record(line: dict[str, Any], number: int, origins: int) -> dict[str, Any]:
-    by = [o for o in line.get("by", range(origins)) if 0 <= o < origins]
+def _own_record(line: dict[str, Any], number: int, origins: int, path: Path) -> dict[str, Any]:
+    """A record of a run. Who had a hand in it is never dropped: an origin that is not listed is an error."""
+    where, fix = f"{path}, line {number}", "make the run again: its distill folder was changed by hand, or is broken"
+    by = line.get("by", list(range(origins)))
+    if not isinstance(by, list) or not all(isinstance(o, int) and 0 <= o < origins for o in by):
+        raise LimbeckError(f"a record names origins {by!r}, and origins.json lists {origins}", where, fix)
+    if not isinstance(line.get("answer"), str) or not line["answer"].strip():
+        raise LimbeckError("a record has no answer", where, fix)
     kept = {name: line[name] for name in ("key", "candidates", "meta") if name in line}
     return {"id": str(line.get("id", number)), "text": line.get("text", ""), "context": line.get("context", {}), "answer": line["answer"], "candidates": [[line["answer"], 0.0]], **kept, "by": by}
 
