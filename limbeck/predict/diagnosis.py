@@ -29,7 +29,7 @@ def diagnose(runs: Runs, fits: Sequence[Fitted]) -> list[Finding]:
     """The doubts that the table and its residuals give."""
     found = [*_one_ratio(runs), *_few_sizes(runs)]
     law = next((f for f in fits if f.problem.law.needs != ("c",)), fits[0])
-    residual = np.log(runs.losses) - law.predict(runs.sizes, runs.data, runs.compute)
+    residual = np.log(runs.losses) - law.predict(runs.sizes, runs.data, runs.compute, unique=runs.unique)
     return [*found, *_untuned(runs, residual), *_outliers(runs, residual), *_pattern(runs, residual)]
 
 

@@ -13,6 +13,7 @@ from limbeck.predict.tables import Runs
 
 LEAST_NOISE = 0.003  # of ln L: seeds alone move a loss by about this much
 LEAST_WEIGHT = 1e-3
+CLEARLY = 0.02  # ln L: a target is off the best split only where a law says so by more
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,9 +54,12 @@ class Fitted:
     centre: Mapping[str, float]
     objective: float
 
-    def predict(self, sizes: Array, data: Array, compute: Array, theta: Array | None = None) -> Array:
-        """ln L at targets (T), or (B, T) for parameter vectors (B, P)."""
-        value, _ = self.problem.law.log_loss(self.theta[None] if theta is None else theta, _points(sizes, data, compute, self.centre))
+    def predict(self, sizes: Array, data: Array, compute: Array, theta: Array | None = None, unique: Array | None = None) -> Array:
+        """ln L at targets (T), or (B, T) for parameter vectors (B, P). `unique`: different data, all of it unless said."""
+        points = _points(sizes, data, compute, self.centre)
+        if "u" in self.problem.law.needs:
+            points = {**points, "u": points["d"] if unique is None else np.log(np.minimum(unique, data)) - self.centre["d"]}
+        value, _ = self.problem.law.log_loss(self.theta[None] if theta is None else theta, points)
         return value[0] if theta is None else value
 
 
@@ -98,8 +102,10 @@ def prior_of(law: Law, member: Member, logs: Array, weights: Array) -> tuple[Arr
             means[j], widths[j] = np.log(member.floor * lowest), member.floor_width
         elif name == "ln a":
             means[j] = np.log(middle)
-        elif name in ("ln A", "ln B"):
+        elif name in ("ln A", "ln B", "ln data term"):
             means[j] = np.log(middle / 2)
+        elif name == "ln size term":  # what no data removes: the floor and the model's own part
+            means[j] = np.log(member.floor * lowest + middle / 2)
         elif name in SLOPES:
             means[j], widths[j] = np.log(member.slope), member.slope_width
         elif name == "ln k":
@@ -153,7 +159,7 @@ def predict_all(fits: Sequence[Fitted], sizes: Array, data: Array, compute: Arra
     values = [f.predict(sizes, data, compute, None if thetas is None else thetas[j]) for j, f in enumerate(fits)]
     guide = next((f for f in fits if f.member.law in ("coupled", "chinchilla")), None)
     if guide is not None:
-        raised = np.maximum(0.0, off_best(guide, sizes, data) - guide_allowance(guide, fits))
+        raised = np.maximum(0.0, off_best(guide, sizes, data) - guide_allowance(guide, fits) - CLEARLY)
         values = [v + raised if f.problem.law.needs == ("c",) else v for v, f in zip(values, fits, strict=True)]
     return values
 

@@ -102,10 +102,18 @@ def by_complex_step(formula: Callable[[list[Array], Points], Array]) -> Callable
 
 
 def _farseer(columns: list[Array], points: Points) -> Array:
-    floor, g_size, c_size, b2, b3, c2, slope, drift = columns
+    """Each ln term is a N^g + b; written about the table's middle as value + slope (exp(g n) - 1) / g, so that its parameters are seen in the data."""
+    size, size_slope, size_bend, data, data_slope, data_bend, exponent, drift, drift_bend = columns
     n, d = points["n"], points["d"]
-    exponent = np.exp(slope + drift * n)  # the exponent of the data changes with the size
-    return np.log(np.exp(floor) + np.exp(c_size - np.exp(g_size) * n) + np.exp(b2 + b3 * n + c2 * n * n - exponent * d))
+    first = size - np.exp(size_slope) * _bent(size_bend, n)
+    second = data + data_slope * _bent(data_bend, n) - np.exp(exponent + drift * _bent(drift_bend, n)) * d
+    return np.log(np.exp(first) + np.exp(second))
+
+
+def _bent(bend: Array, n: Array) -> Array:
+    """(exp(g n) - 1) / g, the power of N about its middle; n where g is 0."""
+    safe = np.where(np.abs(bend) < 1e-6, bend + 1e-6, bend)
+    return np.expm1(safe * n) / safe
 
 
 def _repeats(columns: list[Array], points: Points) -> Array:
@@ -146,7 +154,7 @@ LAWS: dict[str, Law] = {
         Law(name="tied", equation="E + A/N^alpha + B/D^alpha", parameters=("ln A", "ln B", "ln E", "ln alpha"), needs=("n", "d"), means=(NAN, NAN, NAN, SLOPE), widths=(1.5, 1.5, 0.25, 0.25), log_loss=_tied, source="arXiv:2403.08540"),
         Law(name="coupled", equation="(A/N^alpha + B/D^beta)^k + E", parameters=("ln A", "ln B", "ln E", "ln k alpha", "ln k beta", "ln k"), needs=("n", "d"), means=(NAN, NAN, NAN, SLOPE, SLOPE, float(LN(0.7))), widths=(1.5, 1.5, 0.25, 0.25, 0.25, 0.4), log_loss=_coupled, source="2608.07222"),
         Law(name="broken", equation="a C^-b (1 + (C/d)^(1/f))^(-s f) + c", parameters=("ln a", "ln c", "ln b", "s", "ln d", "ln f"), needs=("c",), means=(NAN, NAN, float(LN(0.155)), 0.0, 0.0, 0.0), widths=(1.0, 0.25, 0.25, 0.05, 2.0, 0.7), log_loss=_broken, source="arXiv:2210.14891"),
-        Law(name="farseer", equation="exp(a3 N^g + b3) + exp(a2 N^b + b2) D^-exp(a1 N^a + b1)", parameters=("ln E", "ln g", "ln A", "ln B", "b", "b'", "ln beta", "drift"), needs=("n", "d"), means=(NAN, SLOPE, NAN, NAN, 0.0, 0.0, SLOPE, 0.0), widths=(0.25, 0.25, 1.5, 1.5, 0.1, 0.02, 0.25, 0.1), log_loss=by_complex_step(_farseer), source="arXiv:2506.10972"),
+        Law(name="farseer", equation="exp(a3 N^g + b3) + exp(a2 N^b + b2) D^-exp(a1 N^a + b1)", parameters=("ln size term", "ln its slope", "g", "ln data term", "its slope", "b", "ln exponent", "drift", "a"), needs=("n", "d"), means=(NAN, float(LN(0.05)), -0.1, NAN, 0.0, 0.1, SLOPE, 0.0, 0.1), widths=(0.25, 1.0, 0.15, 1.5, 0.1, 0.1, 0.25, 0.1, 0.1), log_loss=by_complex_step(_farseer), source="arXiv:2506.10972"),
         Law(name="repeats", equation="E + A/N^alpha + B/D'^beta, D' = U + U R* (1 - exp(-R/R*))", parameters=("ln A", "ln B", "ln E", "ln alpha", "ln beta", "ln R*"), needs=("n", "d", "u"), means=(NAN, NAN, NAN, SLOPE, SLOPE, float(LN(15.0))), widths=(1.5, 1.5, 0.25, 0.25, 0.25, 1.0), log_loss=by_complex_step(_repeats), source="arXiv:2305.16264"),
     )
 }

@@ -14,10 +14,20 @@ import numpy as np
 from limbeck.errors import LimbeckError
 from limbeck.predict.classical import Chinchilla, fit_chinchilla
 from limbeck.predict.diagnosis import Finding, diagnose, refuse_negative_floor
-from limbeck.predict.ensemble import ENSEMBLE, Fitted, above_frontier, best_split, combine, fit_ensemble, predict_all, single
+from limbeck.predict.ensemble import (
+    ENSEMBLE,
+    Fitted,
+    above_frontier,
+    best_split,
+    combine,
+    fit_ensemble,
+    predict_all,
+    single,
+)
 from limbeck.predict.intervals import Spread, half_width, learnt, raw_spread, reach_of
 from limbeck.predict.laws import LAWS
 from limbeck.predict.tables import FEWEST, Rows, Runs, read_runs
+from limbeck.predict.units import refuse_mixed_units
 
 FARTHEST = 4.5  # factors of ten beyond the largest run; further is refused
 HOPELESS = 0.10  # a held-out rung missed by more, in ln L: not predictable
@@ -172,6 +182,7 @@ def fit(runs: str | Path | Rows | Runs, *, law: str = "ensemble", columns: Mappi
     needs = {need for m in members for need in LAWS[m.law].needs}
     if law != "ensemble" and ((needs & {"n", "d"} and not table.has_sizes) or ("u" in needs and table.unique is None)):
         raise LimbeckError(f"the law '{law}' needs columns that the table lacks", table.name, "size and data (N, D); for repeats also the unique data (U)")
+    refuse_mixed_units(table, unit)
     refuse_negative_floor(table)
     fits = tuple(fit_ensemble(table, members))
     return Fit(table, fits, resamples, tuple(diagnose(table, fits)), hold_out(table, members))

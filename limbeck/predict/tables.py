@@ -79,7 +79,7 @@ def read_runs(source: str | Path | Rows | Runs, columns: Mapping[str, str] | Non
         numbers["n"] = numbers["n"] - numbers["embeddings"]
         notes.append("sizes are without embeddings")
     runs = _complete(numbers, groups, notes, name, UNITS[unit])
-    return _checked(runs, unit)
+    return _checked(runs)
 
 
 def _columns_of(source: Any) -> tuple[dict[str, list[Any]], str]:
@@ -155,19 +155,19 @@ def _numbers(values: Sequence[Any], column: str, name: str) -> np.ndarray:
 
 def _measured(numbers: Mapping[str, np.ndarray], name: str, drop: bool, notes: list[str]) -> np.ndarray:
     must = [key for key in ("n", "d", "c", "loss") if key in numbers]
-    blank = np.any([numbers[key] == -math.inf for key in must], axis=0)
-    broken = np.any([~np.isfinite(numbers[key]) & (numbers[key] != -math.inf) for key in must], axis=0)
+    blank: np.ndarray = np.any([numbers[key] == -math.inf for key in must], axis=0)
+    broken: np.ndarray = np.any([~np.isfinite(numbers[key]) & (numbers[key] != -math.inf) for key in must], axis=0)
     if broken.any() and not drop:
         rows = ", ".join(str(i + 1) for i in np.flatnonzero(broken)[:5])
         raise LimbeckError(f"{int(broken.sum())} of {len(broken)} runs have a value that is not finite (nan or inf)", f"{name}, row {rows}", "a diverged run is no rung: rerun it at a lower learning rate, or leave it out (--drop-missing)")
     for mask, why in ((blank, "a blank cell"), (broken, "a value that is not finite")):
         if mask.any():
             notes.append(f"{int(mask.sum())} of {len(mask)} rows left out: {why}")
-    return ~(blank | broken)
+    return ~np.asarray(blank | broken)
 
 
 def _complete(numbers: dict[str, np.ndarray], groups: tuple[str, ...], notes: list[str], name: str, factor: float) -> Runs:
-    has_sizes = "n" in numbers and ("d" in numbers or "c" in numbers) or ("d" in numbers and "c" in numbers)
+    has_sizes = ("n" in numbers and ("d" in numbers or "c" in numbers)) or ("d" in numbers and "c" in numbers)
     for key in ("n", "d", "c", "loss"):
         if key in numbers and len(numbers[key]) and numbers[key].min() <= 0:
             what = "a loss is zero or negative" if key == "loss" else f"{ {'n': 'a size', 'd': 'an amount of data', 'c': 'a compute'}[key]} is zero or negative"
@@ -187,7 +187,7 @@ def _complete(numbers: dict[str, np.ndarray], groups: tuple[str, ...], notes: li
     return Runs(sizes=numbers.get("n", blank), data=numbers.get("d", blank), compute=numbers["c"], losses=numbers["loss"] * factor, unique=u, teacher=None if t is None else t * factor, scores=s, groups=groups, has_sizes=bool(has_sizes), notes=tuple(notes), name=name)
 
 
-def _checked(runs: Runs, unit: str) -> Runs:
+def _checked(runs: Runs) -> Runs:
     """The runs without repeated rows, or what is wrong with them."""
     where = runs.name
     if len(runs) < FEWEST:
@@ -207,53 +207,13 @@ def _checked(runs: Runs, unit: str) -> Runs:
     if runs.compute.max() < LEAST_SPAN * runs.compute.min():
         raise LimbeckError(f"the runs span only {runs.compute.max() / runs.compute.min():.1f} times in compute", where, "a ladder needs 10 times or more between its lowest and highest rung")
     _check_direction(runs, where)
-    _check_units(runs, unit, where)
     return Runs(**{**runs.__dict__, "notes": tuple(notes)})
 
 
 def _check_direction(runs: Runs, where: str) -> None:
     from scipy.stats import spearmanr
 
-    rank = float(np.asarray(spearmanr(runs.compute, runs.losses).statistic))
+    rank = float(np.asarray(spearmanr(runs.compute, runs.losses)[0]))
     top = runs.compute >= np.median(runs.compute)
     if rank > 0 and runs.losses[top].min() >= runs.losses[~top].min():
         raise LimbeckError(f"losses rise with compute (rank correlation {rank:+.2f})", where, "look for a learning rate too high at the larger sizes, over-fitting on repeated data, or a score given as a loss")
-
-
-def _check_units(runs: Runs, unit: str, where: str) -> None:
-    """Mixed units: two clouds one factor apart (bits are 1.44 nats), each alone smooth, together not."""
-    x, y = np.log(runs.compute), np.log(runs.losses)
-    features = [np.ones_like(x), x - x.mean(), (x - x.mean()) ** 2]
-    if runs.has_sizes:
-        r = np.log(runs.data / runs.sizes)
-        features += [r - r.mean(), (r - r.mean()) ** 2]
-    design = np.stack(features, axis=1)
-    if len(y) < 2 + design.shape[1]:
-        return
-    shift = -math.log(math.log(2.0))
-    split = _two_levels(design, y, shift)
-    if split is None:
-        return
-    high, before, after = split
-    if 2 <= high.sum() <= len(y) - 2 and after < 0.25 * before and before > 0.08:
-        rows = ", ".join(str(i + 1) for i in np.flatnonzero(high)[:5])
-        raise LimbeckError(f"the losses seem to be in two units: {int(high.sum())} of {len(y)} runs lie 1/ln 2 = 1.44 times above the others", f"{where}, row {rows}", f"bring all to one unit (bits x 0.693 = nats) and say which with --unit; read as {unit}")
-
-
-def _two_levels(design: np.ndarray, y: np.ndarray, shift: float) -> tuple[np.ndarray, float, float] | None:
-    """Which runs a known shift would explain, and the spread before and after: residuals of a smooth surface, assigned and refitted."""
-    residual = y - design @ np.linalg.lstsq(design, y, rcond=None)[0]
-    before = float(np.sqrt(np.mean(residual**2)))
-    high = residual > 0
-    best: tuple[np.ndarray, float, float] | None = None
-    for _ in range(20):
-        moved = y - shift * high
-        residual = y - design @ np.linalg.lstsq(design, moved, rcond=None)[0]
-        after = float(np.sqrt(np.mean((residual - shift * high) ** 2)))
-        if best is None or after < best[2]:
-            best = (high.copy(), before, after)
-        new = residual > shift / 2
-        if (new == high).all():
-            break
-        high = new
-    return best
