@@ -152,7 +152,7 @@ def _targets(run: Run, recipe: Recipe, dataset: Path, tell: Tell) -> dict[str, P
         packing = teaching.packing_of(recipe, arm.student, arm.train)
         name = content_id(packing, 8)
         if name not in made:
-            section = {"soft": recipe.distill.soft, "draws": recipe.distill.soft_draws, "top": recipe.distill.soft_top, "packing": packing}
+            section = {"soft": recipe.distill.soft, "draws": recipe.distill.soft_draws, "top": recipe.distill.soft_top, "packing": packing} | ({"align": True} if recipe.distill.align else {})
             step = run.step(f"targets/{name}", section, {"dataset": hash_file(dataset / "data.jsonl.gz"), "teacher": teaching.identify(recipe.teacher)}, ("distill", "train"))
             if not _ready(step, tell):
                 teaching.capture_run(recipe, arm.student, arm.train, dataset, step, tell)

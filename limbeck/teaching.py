@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -19,6 +20,7 @@ from limbeck.records import Origin
 from limbeck.run import Step
 
 Tell = Callable[[str, dict[str, Any]], None]
+ALIGNED_ON = 200  # records on which two tokenizers are tried before distributions go from one to the other
 
 
 def reads_text(recipe: Recipe, kinds: Sequence[str]) -> bool:
@@ -41,6 +43,8 @@ def check_recipe(recipe: Recipe, kinds: Sequence[str]) -> None:
         raise LimbeckError("soft targets need a teacher whose weights are here", f"distill.soft = {recipe.distill.soft!r}, teacher.model = {teacher.model!r}", "name hf:ID-or-folder or builtin:smollm2-135m, or set distill.soft = 'off'")
     if recipe.train.on_policy_steps and not has_weights:
         raise LimbeckError("on-policy distillation needs a teacher whose weights are here", f"train.on_policy_steps, teacher.model = {recipe.teacher.model!r}", "name hf:ID-or-folder or builtin:smollm2-135m, or set it to 0")
+    if recipe.distill.align and recipe.distill.soft != "top":
+        raise LimbeckError("draws cannot be carried to another tokenizer: what the student has no token for would be lost", f"distill.align, distill.soft = {recipe.distill.soft!r}", "set distill.soft = 'top' (its tail keeps the rest), or distill.align = false")
     if recipe.distill.soft == "sampled" and recipe.train.divergence != "forward_kl":
         raise LimbeckError(f"{recipe.train.divergence} cannot be computed from draws", "train.divergence", "use forward_kl, or distill.soft = 'top'")
     if recipe.distill.soft != "off" and "decoder" not in kinds:
@@ -223,4 +227,25 @@ def capture_run(recipe: Recipe, student: StudentSection, train: TrainSection, da
 
     tokenizer = load_tokenizer(resolve.weights_of(packing_of(recipe, student, train)["tokenizer"]))
     packed = pack_dataset(dataset, "data", tokenizer, student.length, train.whole)
-    capture_targets(resolve.weights_of(recipe.teacher.model), packed, tokenizer, recipe.distill, step, lambda record: tell("targets", record))
+    source = resolve.weights_of(recipe.teacher.model)
+    aligned = _aligned(source, tokenizer, dataset, step, tell) if recipe.distill.align else None
+    capture_targets(source, packed, tokenizer, recipe.distill, step, lambda record: tell("targets", record), aligned)
+
+
+def _aligned(source: str, tokenizer: Any, dataset: Path, step: Step, tell: Tell) -> Any:
+    """How a teacher's tokens meet the student's; None where they are the same. Raises LimbeckError where the self-test fails."""
+    from limbeck.models.decoder import load_tokenizer
+    from limbeck.teachers.alignment import align, align_self_test
+    from limbeck.train.capture_aligned import Aligned, by_tokens
+    from limbeck.train.encoded import read_lines
+
+    theirs = load_tokenizer(source)
+    if theirs.get_vocab() == tokenizer.get_vocab():
+        return None
+    records = list(read_lines(dataset / "data.jsonl.gz"))
+    texts = [r["answer"] for r in records[:ALIGNED_ON]]
+    report = align_self_test(theirs, tokenizer, texts)
+    step.write_json("alignment.json", asdict(report))
+    pair = align(theirs, tokenizer, texts)
+    tell("note", {"text": f"two tokenizers: {report.shared:.0%} of the student's positions begin where a token of the teacher's does, at {report.unlike:.2%} of these the next tokens differ"})
+    return Aligned(pair, theirs, by_tokens(records, tokenizer))

@@ -66,6 +66,7 @@ class DistillSection(Section):
     candidates: int = Field(3, ge=1, description="ranked answers asked for each")
     soft: Literal["off", "sampled", "top"] = Field("off", description="decoder students: the teacher's distributions stored beside its answers, as unbiased draws or as the likeliest with a tail (teachers with weights here)")
     soft_draws: int = Field(50, ge=1, le=1000, description="draws of each distribution (sampled)")
+    align: bool = Field(False, description="with soft = \"top\": a teacher of another tokenizer is read in its own tokens, and its distributions are used where both cut the text alike; only after a self-test on the records passes")
     soft_top: int = Field(8, ge=1, le=512, description="symbols or tokens kept of each of the teacher's distributions")
     ngram: int = Field(8, ge=3, description="words of a shared run that count as overlap with a test text")
     code: tuple[str, ...] = Field((), description="code on this machine to learn from too, where the task can: stdlib, packages, system, or folders")

@@ -15,6 +15,7 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -109,12 +110,31 @@ class Alignment:
         if logp_LV.shape != (found[-1].teacher.stop if found else 0, len(self.place_V)):
             raise LimbeckError(f"distributions of shape {logp_LV.shape} for {found[-1].teacher.stop if found else 0} tokens over {len(self.place_V):,}", _short(text), "cut off spare rows of the teacher's table, and what it adds before the text")
         positions = np.array([s.student.start for s in found], np.int64)
-        mass_NV = np.zeros((len(found), len(self._bytes[1])))
-        is_mapped = self.place_V != TAIL
-        np.add.at(mass_NV.T, self.place_V[is_mapped], np.exp(logp_LV[[s.teacher.start for s in found]][:, is_mapped].astype(np.float64)).T)
-        ids = np.argsort(-mass_NV, 1, kind="stable")[:, :k]
+        return positions, *self._likeliest(logp_LV[[s.teacher.start for s in found]], k)
+
+    def project_end(self, logp_V: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+        """The student's k likeliest tokens [k] after the whole text and their log-probabilities [k]: where a text ends, both agree."""
+        ids, logp = self._likeliest(logp_V[None], k)
+        return ids[0], logp[0]
+
+    def _likeliest(self, logp_NV: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+        order, starts, ours = self._mapped
+        mass_NU = np.add.reduceat(np.exp(logp_NV[:, order].astype(np.float64)), starts, axis=1)
+        k_here = min(k, len(ours))
+        at = np.argpartition(-mass_NU, k_here - 1, 1)[:, :k_here]
+        at = np.take_along_axis(at, np.argsort(-np.take_along_axis(mass_NU, at, 1), 1, kind="stable"), 1)
         with np.errstate(divide="ignore"):
-            return positions, ids, np.log(np.take_along_axis(mass_NV, ids, 1))
+            logp_NK = np.log(np.take_along_axis(mass_NU, at, 1))
+        spare = ((0, 0), (0, k - k_here))
+        return np.pad(ours[at], spare), np.pad(logp_NK, spare, constant_values=-np.inf)
+
+    @cached_property
+    def _mapped(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The teacher's tokens that the student has, in order of the student's; where each of these begins; and its id."""
+        order = np.argsort(self.place_V, kind="stable")
+        order = order[self.place_V[order] != TAIL]
+        ours, starts = np.unique(self.place_V[order], return_index=True)
+        return order, starts, ours
 
 
 def align(teacher: Any, student: Any, texts: Sequence[str]) -> Alignment:

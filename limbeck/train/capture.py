@@ -19,6 +19,7 @@ from limbeck.models.decoder import Decoder, load_tokenizer, refuse_pickles
 from limbeck.models.precision import is_bf16_native
 from limbeck.recipe.schema import DistillSection
 from limbeck.run import Step
+from limbeck.train.capture_aligned import Aligned, capture_aligned, check_spelt
 from limbeck.train.fit import step_seed
 from limbeck.train.packing import NO_LABEL, Packed
 from limbeck.train.targets import MOST, TargetWriter, encode_counts, encode_top
@@ -29,10 +30,14 @@ POSITIONS = 512  # whose logits exist at one time
 Progress = Callable[[dict[str, Any]], None]
 
 
-def capture_targets(source: str, packed: Packed, tokenizer: Any, section: DistillSection, step: Step, progress: Progress | None = None) -> Path:
-    """The store's folder: the teacher at `source` over these rows. Raises LimbeckError where its vocabulary is not the student's."""
+def capture_targets(source: str, packed: Packed, tokenizer: Any, section: DistillSection, step: Step, progress: Progress | None = None, aligned: Aligned | None = None) -> Path:
+    """The store's folder: the teacher at `source` over these rows, in its own tokens where `aligned` says how they meet the student's.
+
+    Raises LimbeckError where its vocabulary is not the student's, or too few records are spelt alike.
+    """
     vocabulary = len(tokenizer)
-    check_vocabulary(load_tokenizer(source), tokenizer, source)
+    if aligned is None:
+        check_vocabulary(load_tokenizer(source), tokenizer, source)
     teacher = load_teacher(source)
     if section.soft == "top" and section.soft_top > MOST:
         raise LimbeckError(f"at most {MOST} tokens of a distribution are stored", "distill.soft_top", "ask for fewer")
@@ -40,10 +45,16 @@ def capture_targets(source: str, packed: Packed, tokenizer: Any, section: Distil
         "kind": section.soft, "draws": section.soft_draws, "top": min(section.soft_top, vocabulary), "vocabulary": vocabulary, "tokens_sha256": packed.sha256(),
         "teacher": source.rsplit("/", 1)[-1], "seed": step.seed("draws"), "teacher_rows": int(teacher.head_VD.shape[0]),
     }  # fmt: skip
+    if aligned is not None:
+        header["aligned"] = True
     writer = TargetWriter(step.path, header)
     for first in range(writer.rows, len(packed), ROWS):
         rows = range(first, min(first + ROWS, len(packed)))
-        lengths, codes = _capture(teacher, packed, rows, header)
+        if aligned is None:
+            lengths, codes = _capture(teacher, packed, rows, header)
+        else:
+            lengths, codes, *alike = capture_aligned(teacher, packed, rows, aligned, header["top"], vocabulary)
+            check_spelt(*alike, source)
         writer.append(len(rows), lengths, codes)
         if progress:
             progress({"done": rows[-1] + 1, "of": len(packed)})
@@ -68,7 +79,7 @@ def check_vocabulary(teacher: Any, student: Any, where: str) -> None:
     wrong = next((token for token, at in ours.items() if theirs.get(token) != at), None)
     if wrong is not None or len(theirs) != len(ours):
         what = f"token {wrong!r} has id {ours[wrong]} in one and {theirs.get(wrong)} in the other" if wrong is not None else f"{len(theirs):,} tokens against {len(ours):,}"
-        raise LimbeckError(f"teacher and student have different vocabularies: {what}", where, "give the student the teacher's tokenizer, or learn from its answers alone: distill.soft = 'off'")
+        raise LimbeckError(f"teacher and student have different vocabularies: {what}", where, "give the student the teacher's tokenizer, or learn from its answers alone: distill.soft = 'off'; or try distill.align = true with distill.soft = 'top'")
 
 
 @torch.inference_mode()

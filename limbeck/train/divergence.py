@@ -55,6 +55,13 @@ class Targets:
         """Some of the positions."""
         return Targets(self.kind, self.ids_NK[first:last], self.value_NK[first:last])
 
+    @property
+    def has_word(self) -> Tensor:
+        """Whether the teacher says anything at each position [N]: a position without any token is learnt from its label alone."""
+        if self.kind == "dense":
+            return torch.ones(len(self.value_NK), dtype=torch.bool, device=self.value_NK.device)
+        return ((self.value_NK > 0) if self.kind == "sampled" else ~torch.isneginf(self.value_NK)).any(1)
+
 
 def cross_entropy(states_ND: Tensor, head_VD: Tensor, label_N: Tensor, *, bias_V: Tensor | None = None, chunk_tokens: int = 1024) -> Tensor:
     """Mean of -log q(label) in nats."""
@@ -67,6 +74,7 @@ def divergence_loss(
     temperature: float = 1.0, tail: Tail = "bucket", bias_V: Tensor | None = None, chunk_tokens: int = 1024,
 ) -> tuple[Tensor, dict[str, Tensor]]:  # fmt: skip
     """(1-w) cross-entropy with the label + w divergence from the teacher, mean over positions; and the two apart, without gradient.
+    Where the teacher says nothing w is 0.
 
     From draws it is the cross-entropy with the teacher: the forward divergence and the teacher's own entropy, which no student
     changes. Raises LimbeckError for a divergence or a temperature that stored draws cannot give.
@@ -143,17 +151,19 @@ def _kept_rule(targets: Targets, label_N: Tensor, divergence: Compare, soft_weig
     def rule(logits_CV: Tensor, first: int, last: int) -> tuple[Tensor, Tensor]:
         part, label_C1 = targets.part(first, last), label_N[first:last, None]
         lse_C1 = logits_CV.logsumexp(-1, keepdim=True)
-        hard = (lse_C1 - logits_CV.gather(1, label_C1)).sum()
+        hard_C1 = lse_C1 - logits_CV.gather(1, label_C1)
+        has_C = part.has_word
+        weight_C1 = soft_weight * has_C[:, None].float()
         with torch.enable_grad():
             logq_CK = (logits_CV.gather(1, part.ids_NK) - lse_C1).detach().requires_grad_()
-            soft = divergence(part.value_NK.float(), logq_CK).sum()
+            soft = divergence(part.value_NK[has_C].float(), logq_CK[has_C]).sum()
             (grad_CK,) = torch.autograd.grad(soft_weight * soft, logq_CK)
         soft = soft.detach()
-        sums["cross_entropy"] += hard
+        sums["cross_entropy"] += hard_C1.sum()
         sums["soft"] += soft
-        grad = logits_CV.sub_(lse_C1).exp_().mul_(1 - soft_weight - grad_CK.sum(1, keepdim=True))
-        grad.scatter_add_(1, part.ids_NK, grad_CK).scatter_add_(1, label_C1, torch.full_like(lse_C1, soft_weight - 1))
-        return (1 - soft_weight) * hard + soft_weight * soft, grad
+        grad = logits_CV.sub_(lse_C1).exp_().mul_(1 - weight_C1 - grad_CK.sum(1, keepdim=True))
+        grad.scatter_add_(1, part.ids_NK, grad_CK).scatter_add_(1, label_C1, weight_C1 - 1)
+        return ((1 - weight_C1) * hard_C1).sum() + soft_weight * soft, grad
 
     return rule
 
@@ -166,12 +176,12 @@ def _whole_rule(targets: Targets, label_N: Tensor, divergence: Compare, soft_wei
         logp_CV = part.value_NK.float() if part.kind == "dense" else _spread(part, logits_CV.shape[1])
         with torch.enable_grad():
             held = logits_CV.detach().requires_grad_()
-            hard = functional.nll_loss(held.log_softmax(-1), label_N[first:last], reduction="sum")
-            soft = divergence(logp_CV if heat == 1 else (logp_CV / heat).log_softmax(-1), (held / heat).log_softmax(-1)).sum()
-            loss = (1 - soft_weight) * hard + soft_weight * soft
+            hard_C = functional.nll_loss(held.log_softmax(-1), label_N[first:last], reduction="none")
+            soft_C = part.has_word * divergence(logp_CV if heat == 1 else (logp_CV / heat).log_softmax(-1), (held / heat).log_softmax(-1))
+            loss = ((1 - soft_weight * part.has_word) * hard_C + soft_weight * soft_C).sum()
             (grad,) = torch.autograd.grad(loss, held)
-        sums["cross_entropy"] += hard.detach()
-        sums["soft"] += soft.detach()
+        sums["cross_entropy"] += hard_C.sum().detach()
+        sums["soft"] += soft_C.sum().detach()
         return loss.detach(), grad
 
     return rule

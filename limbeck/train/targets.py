@@ -6,14 +6,17 @@ stored there. `codes.bin` has them:
 
     sampled   of `draws` draws from the teacher each different token once, with how often it came: id and count - 1 in 3 bytes where
               their bits fit (4 else), little-endian; about 12 tokens or 36 bytes a position for 50 draws (arXiv:2503.16870)
-    top       the k likeliest tokens: id in 2 bytes (3 from 65,537 tokens on), then log-probability as float16; the tail is what is left
+    top       the k likeliest tokens: id in 2 bytes (3 from 65,537 tokens on), then log-probability as float16; the tail is what is left.
+              A position of which a teacher of another tokenizer says nothing has none
 
-Rows are appended whole, and `done.json` says how far they go: a capture that was killed is cut back to there and goes on.
+Rows are appended whole, and `done.json` says how far they go, with a checksum of both files: a capture that was killed is cut back to
+there and goes on; a store that is not what was written is an error, on opening and where a batch reads it.
 """
 
 from __future__ import annotations
 
 import json
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -28,6 +31,9 @@ from limbeck.train.packing import NO_LABEL, Packed
 
 FORMAT = 1
 MOST = 255  # tokens a position whose number is one byte
+BLOCK = 1 << 20  # bytes read at a time by the check
+FILES = ("lengths.bin", "codes.bin")
+AGAIN = "delete the targets step and run again"
 
 
 class TargetWriter:
@@ -39,25 +45,29 @@ class TargetWriter:
         if (folder / "header.json").exists() and _read(folder / "header.json") != json.loads(json.dumps(self.header)):
             raise LimbeckError("this folder holds the distributions of another teacher or other tokens", str(folder), "delete it, or name another")
         write_atomically(folder / "header.json", json.dumps(self.header, indent=1).encode())
-        done = _read(folder / "done.json") if (folder / "done.json").exists() else {"rows": 0, "positions": 0, "bytes": 0}
-        self.rows, self.positions, self.bytes = done["rows"], done["positions"], done["bytes"]
-        for name, size in (("lengths.bin", self.positions * _length_type(header)().itemsize), ("codes.bin", self.bytes)):
+        self.rows, self.positions, self.bytes, self._sums = _read_done(folder) if (folder / "done.json").exists() else (0, 0, 0, [0, 0])
+        for name, size in zip(FILES, (self.positions * _length_type(header)().itemsize, self.bytes), strict=True):
             path = folder / name
             path.touch()
+            if path.stat().st_size < size:
+                raise LimbeckError(f"this store is damaged: {name} has {path.stat().st_size:,} bytes of at least {size:,}", str(path), AGAIN)
             with path.open("r+b") as file:
                 file.truncate(size)
+        self._sums = _check_sums(folder, self._sums)
 
     def append(self, rows: int, lengths_N: np.ndarray, codes: bytes) -> None:
         """So many more rows: tokens stored at each of their positions, and these tokens."""
+        parts = lengths_N.astype(_length_type(self.header)).tobytes(), codes
         try:
-            for name, data in (("lengths.bin", lengths_N.astype(_length_type(self.header)).tobytes()), ("codes.bin", codes)):
+            for name, data in zip(FILES, parts, strict=True):
                 with (self.folder / name).open("ab") as file:
                     file.write(data)
                     file.flush()
         except OSError as problem:
             raise disk_error(problem, self.folder) from problem
         self.rows, self.positions, self.bytes = self.rows + rows, self.positions + len(lengths_N), self.bytes + len(codes)
-        write_atomically(self.folder / "done.json", json.dumps({"rows": self.rows, "positions": self.positions, "bytes": self.bytes}).encode())
+        self._sums = [zlib.crc32(data, at) for data, at in zip(parts, self._sums, strict=True)]
+        write_atomically(self.folder / "done.json", json.dumps({"rows": self.rows, "positions": self.positions, "bytes": self.bytes, "crc32": self._sums}).encode())
 
 
 def _length_type(header: dict[str, Any]) -> type[np.uint8] | type[np.uint16]:
@@ -98,23 +108,31 @@ class TargetStore:
         where = str(folder)
         if not (folder / "header.json").exists():
             raise LimbeckError("there are no stored distributions here", where, "run the recipe again: the targets step makes them")
-        self.header = _read(folder / "header.json")
+        self.folder, self.header = folder, _read(folder / "header.json")
+        missing = [key for key in ("format", "kind", "vocabulary", "tokens_sha256", {"sampled": "draws", "top": "top"}.get(self.header.get("kind", ""), "kind")) if key not in self.header]
+        if missing or self.header["kind"] not in ("sampled", "top") or self.header["format"] != FORMAT:
+            raise LimbeckError(f"this is no store that this version reads: its header {f'lacks {missing[0]}' if missing else 'is of another form'}", where, AGAIN)
         if self.header["tokens_sha256"] != packed.sha256():
             raise LimbeckError("these distributions speak of other tokens, or of tokens packed in another way", where, "delete the targets step and run again; packing hangs on the dataset, the tokenizer, student.length and train.whole")
         if self.header["vocabulary"] != vocabulary:
             raise LimbeckError(f"these distributions are over {self.header['vocabulary']:,} tokens, the student has {vocabulary:,}", where, "give the student the teacher's tokenizer")
-        done = _read(folder / "done.json")
-        if done["rows"] != len(packed):
-            raise LimbeckError(f"only {done['rows']} of {len(packed)} rows were captured", where, "run the recipe again: it goes on")
-        self._lengths = np.memmap(folder / "lengths.bin", _length_type(self.header), "r") if done["positions"] else np.zeros(0, np.uint8)
-        self._codes = np.memmap(folder / "codes.bin", np.uint8, "r") if done["bytes"] else np.zeros(0, np.uint8)
-        if len(self._lengths) != done["positions"] or len(self._codes) != done["bytes"] or done["positions"] != packed.labels:
-            raise LimbeckError("this store is damaged: its files have other sizes than they should", where, "delete the targets step and run again")
+        rows, positions, size, sums = _read_done(folder) if (folder / "done.json").exists() else (0, 0, 0, [0, 0])
+        if rows != len(packed):
+            raise LimbeckError(f"only {rows} of {len(packed)} rows were captured", where, "run the recipe again: it goes on")
+        width = np.dtype(_length_type(self.header)).itemsize
+        found = [(folder / name).stat().st_size if (folder / name).exists() else 0 for name in FILES]
+        if found != [positions * width, size] or positions != packed.labels:
+            raise LimbeckError("this store is damaged: its files have other sizes than they should", where, AGAIN)
+        _check_sums(folder, sums)
+        self._lengths = np.memmap(folder / "lengths.bin", _length_type(self.header), "r") if positions else np.zeros(0, np.uint8)
+        self._codes = np.memmap(folder / "codes.bin", np.uint8, "r") if size else np.zeros(0, np.uint8)
         first = np.concatenate([[0], np.cumsum((packed.label != NO_LABEL).sum(1))])  # of each row's positions
-        stride = self._stride
-        sizes = np.add.reduceat(self._lengths, np.minimum(first[:-1], max(0, len(self._lengths) - 1)), dtype=np.int64) if len(self._lengths) else np.zeros(len(packed), np.int64)
-        sizes[np.diff(first) == 0] = 0
-        self._first, self._at = first, np.concatenate([[0], np.cumsum(sizes)]) * stride
+        sizes, filled = np.zeros(len(packed), np.int64), np.flatnonzero(np.diff(first))
+        if len(filled):
+            sizes[filled] = np.add.reduceat(self._lengths, first[filled], dtype=np.int64)
+        self._first, self._at = first, np.concatenate([[0], np.cumsum(sizes)]) * self._stride
+        if self._at[-1] != size:
+            raise LimbeckError("this store is damaged: its lengths and its tokens do not fit together", where, AGAIN)
 
     @property
     def _stride(self) -> int:
@@ -130,7 +148,20 @@ class TargetStore:
         """ids and values, padded to the longest position."""
         lengths = np.concatenate([self._lengths[self._first[r] : self._first[r + 1]] for r in rows])
         codes = np.concatenate([self._codes[self._at[r] : self._at[r + 1]] for r in rows])
-        return self._read_counts(lengths, codes) if self.header["kind"] == "sampled" else self._read_top(lengths, codes)
+        targets = self._read_counts(lengths, codes) if self.header["kind"] == "sampled" else self._read_top(lengths, codes)
+        self._check(targets)
+        return targets
+
+    def _check(self, targets: Targets) -> None:
+        """Raises LimbeckError where what was read can be no distribution over the vocabulary."""
+        value = targets.value_NK
+        is_wrong = bool(len(targets.ids_NK)) and int(targets.ids_NK.max()) >= self.header["vocabulary"]
+        if targets.kind == "sampled":
+            is_wrong |= bool(((value.sum(1) - 1).abs() > 1e-3).any())
+        else:
+            is_wrong |= bool((value.isnan() | (value > 0.01)).any())
+        if is_wrong:
+            raise LimbeckError("this store is damaged: what it holds is no distribution over the vocabulary", str(self.folder), AGAIN)
 
     def _read_counts(self, lengths_N: np.ndarray, codes: np.ndarray) -> Targets:
         width, bits = _code(self.header["vocabulary"], self.header["draws"])
@@ -145,11 +176,14 @@ class TargetStore:
 
     def _read_top(self, lengths_N: np.ndarray, codes: np.ndarray) -> Targets:
         k, width = int(self.header["top"]), _id_bytes(self.header["vocabulary"])
-        table = codes.reshape(len(lengths_N), k * (width + 2))
-        padded = np.zeros((len(lengths_N), k, 4), np.uint8)
+        has_N = lengths_N > 0
+        table = codes.reshape(int(has_N.sum()), k * (width + 2))
+        padded = np.zeros((len(table), k, 4), np.uint8)
         padded[:, :, :width] = table[:, : k * width].reshape(-1, k, width)
-        logp = np.ascontiguousarray(table[:, k * width :]).view(np.float16).astype(np.float32)
-        return Targets("top", torch.from_numpy(padded.view(np.uint32)[:, :, 0].astype(np.int64)), torch.from_numpy(logp))
+        ids, logp = np.zeros((len(lengths_N), k), np.int64), np.full((len(lengths_N), k), -np.inf, np.float32)
+        ids[has_N] = padded.view(np.uint32)[:, :, 0]
+        logp[has_N] = np.ascontiguousarray(table[:, k * width :]).view(np.float16)
+        return Targets("top", torch.from_numpy(ids), torch.from_numpy(logp))
 
 
 def open_targets(folder: Path, packed: Packed, vocabulary: int) -> Any:
@@ -159,6 +193,33 @@ def open_targets(folder: Path, packed: Packed, vocabulary: int) -> Any:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as problem:
-        raise LimbeckError(f"this store is damaged: {problem}", str(path), "delete the targets step and run again") from problem
+        raise LimbeckError(f"this store is damaged: {problem}", str(path), AGAIN) from problem
+    if not isinstance(found, dict):
+        raise LimbeckError("this store is damaged: this file holds no object", str(path), AGAIN)
+    return found
+
+
+def _read_done(folder: Path) -> tuple[int, int, int, list[int] | None]:
+    """Rows, positions and bytes that are there, and the checksums of both files (None where an earlier version wrote none)."""
+    done = _read(folder / "done.json")
+    try:
+        return int(done["rows"]), int(done["positions"]), int(done["bytes"]), done.get("crc32")
+    except (KeyError, TypeError, ValueError) as problem:
+        raise LimbeckError(f"this store is damaged: {problem!r}", str(folder / "done.json"), AGAIN) from problem
+
+
+def _check_sums(folder: Path, expected: list[int] | None) -> list[int]:
+    """The checksums of both files. Raises LimbeckError where one is not what was written; read block by block, so no memory is taken."""
+    sums = []
+    for at, path in enumerate(folder / name for name in FILES):
+        found = 0
+        if path.exists():
+            with path.open("rb") as file:
+                while block := file.read(BLOCK):
+                    found = zlib.crc32(block, found)
+        if expected is not None and found != expected[at]:
+            raise LimbeckError(f"this store is damaged: {path.name} is not what was written", str(path), AGAIN)
+        sums.append(found)
+    return sums
