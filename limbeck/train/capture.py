@@ -53,8 +53,8 @@ def capture_targets(source: str, packed: Packed, tokenizer: Any, section: Distil
         if aligned is None:
             lengths, codes = _capture(teacher, packed, rows, header)
         else:
-            lengths, codes, *alike = capture_aligned(teacher, packed, rows, aligned, header["top"], vocabulary)
-            check_spelt(*alike, source)
+            lengths, codes, read, spelt = capture_aligned(teacher, packed, rows, aligned, header["top"], vocabulary)
+            check_spelt(read, spelt, source)
         writer.append(len(rows), lengths, codes)
         if progress:
             progress({"done": rows[-1] + 1, "of": len(packed)})
