@@ -5,7 +5,16 @@ import random
 import numpy as np
 import pytest
 
-from limbeck.distill.near import EmbeddingDuplicates, ExactDuplicates, MinHashDuplicates, choose_bands, get_duplicates, group_of, load_encoder, plain
+from limbeck.distill.near import (
+    EmbeddingDuplicates,
+    ExactDuplicates,
+    MinHashDuplicates,
+    choose_bands,
+    get_duplicates,
+    group_of,
+    load_encoder,
+    plain,
+)
 from limbeck.errors import LimbeckError
 from limbeck.testing import make_tiny_model
 

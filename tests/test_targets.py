@@ -12,7 +12,7 @@ from limbeck.recipe.schema import DistillSection
 from limbeck.run import Step
 from limbeck.testing import make_tiny_model
 from limbeck.train.capture import capture_targets, load_teacher
-from limbeck.train.packing import NO_LABEL, Document, pack, render
+from limbeck.train.packing import NO_LABEL, Document, Packed, pack, render
 from limbeck.train.targets import TargetStore, TargetWriter, encode_counts, encode_top
 
 TEXTS = ["what is two plus two", "four is the answer that you seek", "name the capital of France", "Paris is the capital"]
@@ -109,7 +109,7 @@ def test_a_store_opens_for_its_own_tokens_only(given, tmp_path):
         TargetStore(store, packed, 999)
     done = json.loads((store / "done.json").read_text())
     (store / "codes.bin").write_bytes(b"")
-    with pytest.raises((LimbeckError, ValueError)):
+    with pytest.raises(LimbeckError, match="other sizes"):
         TargetStore(store, packed, len(tokenizer))
     (store / "done.json").write_text(json.dumps(done | {"rows": 1}))
     with pytest.raises(LimbeckError, match="only 1 of"):
@@ -121,3 +121,141 @@ def test_another_vocabulary_is_refused_before_anything_is_read(given, tmp_path):
     other = make_tiny_model(tmp_path / "other", ["zebra zebra quick brown fox"] * 3)
     with pytest.raises(LimbeckError, match="different vocabularies"):
         capture(other, tokenizer, packed, tmp_path / "store", soft="sampled")
+
+
+def write(folder, packed, vocabulary=40, draws=6, rows=None):
+    """A store of random counts, row by row, and what was stored of each position."""
+    random = np.random.default_rng(1)
+    pairs = [np.unique(random.integers(0, vocabulary, draws), return_counts=True) for _ in range(packed.labels)]
+    writer, at = TargetWriter(folder, {"kind": "sampled", "draws": draws, "vocabulary": vocabulary, "tokens_sha256": packed.sha256()}), 0
+    for size in (packed.label != NO_LABEL).sum(1)[:rows]:
+        part = pairs[at : at + size]
+        at += size
+        lengths, codes = encode_counts([i for i, _ in part], [c for _, c in part], vocabulary, draws) if len(part) else (np.zeros(0, np.uint8), b"")
+        writer.append(1, lengths, codes)
+    return pairs
+
+
+def with_bare_rows(*bare):
+    """Packed rows, of which some have no label at all."""
+    packed = pack([Document(list(range(3, 3 + n)), 1) for n in (9, 8, 7, 6, 5)], 10, 0)
+    label = packed.label.copy()
+    label[list(bare)] = NO_LABEL
+    return Packed(packed.ids, packed.segment, packed.position, label, packed.refused)
+
+
+@pytest.mark.parametrize("bare", [(), (0,), (4,), (3, 4), (1, 2), (0, 1, 2, 3, 4)])
+@pytest.mark.parametrize("draws", [6, 300])
+def test_rows_without_labels_shift_nothing(tmp_path, bare, draws):
+    packed = with_bare_rows(*bare)
+    pairs = write(tmp_path, packed, draws=draws)
+    store, at = TargetStore(tmp_path, packed, 40), 0
+    for row, size in enumerate((packed.label != NO_LABEL).sum(1)):
+        targets = store.select([row])
+        assert len(targets.ids_NK) == size and (row not in bare or not size)
+        for (ids, counts), found, share in zip(pairs[at : at + size], targets.ids_NK, targets.value_NK, strict=True):
+            assert found[: len(ids)].tolist() == ids.tolist() and torch.allclose(share[: len(ids)], torch.tensor(counts / draws, dtype=torch.float32))
+        at += size
+    assert len(store.select(range(5)).ids_NK) == packed.labels == at
+
+
+def test_rows_without_labels_are_captured_and_one_token_answers_too(given, tmp_path):
+    folder, tokenizer, _ = given
+    documents = [Document([5, 6, 7, 8], 4), Document([5, 6, 7, 8], 3), Document([9, 4], 1), Document([8] * 5, 5)]  # learnt from: none, one, one, none
+    packed = pack(documents, 5, 0)
+    assert packed.labels == 2 and (packed.label != NO_LABEL).sum(1).min() == 0
+    for soft in ("sampled", "top"):
+        store = TargetStore(capture(folder, tokenizer, packed, tmp_path / soft, soft=soft, soft_draws=7, soft_top=3), packed, len(tokenizer))
+        assert [len(store.select([row]).ids_NK) for row in range(len(packed))] == (packed.label != NO_LABEL).sum(1).tolist()
+        assert len(store.select(range(len(packed))).ids_NK) == 2
+
+
+def test_as_many_top_tokens_are_stored_as_a_byte_counts(given, tmp_path):
+    folder, tokenizer, packed = given
+    targets = TargetStore(capture(folder, tokenizer, packed, tmp_path, soft="top", soft_top=255), packed, len(tokenizer)).select([0, 1])
+    mass = targets.value_NK.exp().sum(1)
+    assert targets.ids_NK.shape[1] == 255 < len(tokenizer) and bool(((mass > 0.5) & (mass < 1)).all())
+    assert all(len(set(ids.tolist())) == 255 for ids in targets.ids_NK)
+    with pytest.raises(LimbeckError, match="at most 255"):
+        capture(folder, tokenizer, packed, tmp_path / "more", soft="top", soft_top=300)
+
+
+def test_a_capture_that_did_not_end_is_told(tmp_path):
+    packed = with_bare_rows()
+    write(tmp_path, packed, rows=3)
+    with pytest.raises(LimbeckError, match="only 3 of 5 rows"):
+        TargetStore(tmp_path, packed, 40)
+    (tmp_path / "done.json").unlink()
+    with pytest.raises(LimbeckError, match="only 0 of 5 rows"):
+        TargetStore(tmp_path, packed, 40)
+
+
+def cut(path):
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+def lengthen(path):
+    path.write_bytes(path.read_bytes() + b"x")
+
+
+def flip(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 0x40
+    path.write_bytes(bytes(content))
+
+
+def swap(path):
+    content = path.read_bytes()
+    path.write_bytes(content[1:] + content[:1])
+
+
+@pytest.mark.parametrize("name", ["codes.bin", "lengths.bin"])
+@pytest.mark.parametrize("damage", [cut, lengthen, flip, swap, lambda path: path.write_bytes(b""), lambda path: path.unlink()])
+def test_a_damaged_store_is_an_error_and_not_another_distribution(tmp_path, name, damage):
+    packed = with_bare_rows(4)
+    write(tmp_path, packed)
+    damage(tmp_path / name)
+    with pytest.raises(LimbeckError, match="damaged") as caught:
+        TargetStore(tmp_path, packed, 40)
+    assert "delete the targets step" in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["codes.bin", "lengths.bin"])
+@pytest.mark.parametrize("damage", [cut, flip])
+def test_a_capture_does_not_go_on_from_a_damaged_store(tmp_path, name, damage):
+    packed = with_bare_rows()
+    write(tmp_path, packed, rows=3)
+    damage(tmp_path / name)
+    with pytest.raises(LimbeckError, match="damaged"):
+        TargetWriter(tmp_path, {"kind": "sampled", "draws": 6, "vocabulary": 40, "tokens_sha256": packed.sha256()})
+
+
+@pytest.mark.parametrize(("name", "content"), [("done.json", "{"), ("done.json", "[]"), ("done.json", '{"rows": 5}'), ("header.json", "no"), ("header.json", "[]"), ("header.json", "{}"), ("header.json", '{"format": 1, "kind": "sampled", "vocabulary": 40, "tokens_sha256": ""}')])
+def test_broken_notes_of_a_store_are_told(tmp_path, name, content):
+    packed = with_bare_rows()
+    write(tmp_path, packed)
+    (tmp_path / name).write_text(content)
+    with pytest.raises(LimbeckError, match=r"damaged|no store that this version reads"):
+        TargetStore(tmp_path, packed, 40)
+
+
+def test_a_store_without_checksums_is_checked_where_it_is_read(tmp_path):
+    packed = with_bare_rows()
+    write(tmp_path, packed)
+    done = json.loads((tmp_path / "done.json").read_text())
+    del done["crc32"]
+    (tmp_path / "done.json").write_text(json.dumps(done))
+    assert len(TargetStore(tmp_path, packed, 40).select([0]).ids_NK) == 8
+    (tmp_path / "codes.bin").write_bytes(b"\xff" * (tmp_path / "codes.bin").stat().st_size)
+    with pytest.raises(LimbeckError, match="no distribution over the vocabulary"):
+        TargetStore(tmp_path, packed, 40).select([0])
+
+
+def test_the_same_records_packed_otherwise_are_other_tokens(tmp_path):
+    documents = [Document(list(range(3, 3 + n)), 1) for n in (9, 8, 7, 6, 5)]
+    packed = pack(documents, 20, 0)
+    write(tmp_path, packed)
+    for other in (pack(documents, 24, 0), pack([Document(d.ids, 2) for d in documents], 20, 0)):  # longer rows; other labels
+        with pytest.raises(LimbeckError, match="packed in another way"):
+            TargetStore(tmp_path, other, 40)
+    assert TargetStore(tmp_path, pack(documents, 20, 0), 40).header["draws"] == 6

@@ -45,7 +45,7 @@ class TargetWriter:
         if (folder / "header.json").exists() and _read(folder / "header.json") != json.loads(json.dumps(self.header)):
             raise LimbeckError("this folder holds the distributions of another teacher or other tokens", str(folder), "delete it, or name another")
         write_atomically(folder / "header.json", json.dumps(self.header, indent=1).encode())
-        self.rows, self.positions, self.bytes, self._sums = _read_done(folder) if (folder / "done.json").exists() else (0, 0, 0, [0, 0])
+        self.rows, self.positions, self.bytes, sums = _read_done(folder) if (folder / "done.json").exists() else (0, 0, 0, [0, 0])
         for name, size in zip(FILES, (self.positions * _length_type(header)().itemsize, self.bytes), strict=True):
             path = folder / name
             path.touch()
@@ -53,7 +53,7 @@ class TargetWriter:
                 raise LimbeckError(f"this store is damaged: {name} has {path.stat().st_size:,} bytes of at least {size:,}", str(path), AGAIN)
             with path.open("r+b") as file:
                 file.truncate(size)
-        self._sums = _check_sums(folder, self._sums)
+        self._sums = _check_sums(folder, sums)
 
     def append(self, rows: int, lengths_N: np.ndarray, codes: bytes) -> None:
         """So many more rows: tokens stored at each of their positions, and these tokens."""
