@@ -221,6 +221,7 @@ class _Chunked(torch.autograd.Function):
                     grad_states[first:last] = grad_CV @ head
                 if grad_head is not None:
                     _add_product(grad_head, grad_CV, states[first:last])
+                del logits_CV, grad_CV  # before the next ones are made
         ctx.save_for_backward(*(g for g in (grad_states, grad_head, grad_bias) if g is not None))
         return (total / count).float()
 
