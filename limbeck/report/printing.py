@@ -78,7 +78,7 @@ def print_comparisons(rows: Sequence[dict[str, Any]], console: Console | None = 
         table.add_column(heading)
     for row in rows:
         main = row.get("main", "execution")
-        measure = row["measure"] if main == "execution" else main if row["measure"] == "top-1" else f"{main}, {row['measure']}"
+        measure = row["measure"] if main == "execution" else main if row["measure"] == "top-1" else row["measure"].removesuffix("-1") if row["measure"].startswith(main) else f"{main}, {row['measure']}"
         interval = f"{100 * row['difference_low']:+.1f} to {100 * row['difference_high']:+.1f}"
         holm = [f"{row['p_holm']:.3f}" if row.get("p_holm") is not None else "-"] if adjusted else []
         table.add_row(row["split"], measure, row["a"], row["b"], f"{100 * row['difference']:+.1f}", interval, f"{row['p']:.3f}" if "p" in row else "-", *holm, str(row["n"]))
