@@ -36,9 +36,10 @@ class Member:
 
 
 ENSEMBLE: tuple[Member, ...] = (
-    Member(law="frontier", weight=0.4, floor=0.6, floor_width=0.15, slope=0.16, slope_width=0.3, near=0.003),
-    Member(law="coupled", weight=0.3, floor=0.55, floor_width=0.3, slope=0.3, slope_width=0.3, near=0.02, sharpness=0.7, sharpness_width=0.2),
-    Member(law="chinchilla", weight=0.3, floor=0.55, floor_width=0.15, slope=0.3, slope_width=0.2, near=0.02),
+    Member(law="frontier", weight=0.2, floor=0.6, floor_width=0.15, slope=0.16, slope_width=0.3, near=0.003),
+    Member(law="broken", weight=0.2, floor=0.6, floor_width=0.15, slope=0.16, slope_width=0.3, near=0.003),
+    Member(law="coupled", weight=0.3, floor=0.55, floor_width=0.3, slope=0.3, slope_width=0.3, near=0.008, sharpness=0.7, sharpness_width=0.2),
+    Member(law="chinchilla", weight=0.3, floor=0.55, floor_width=0.15, slope=0.3, slope_width=0.2, near=0.008),
 )
 FLOORS = ("ln E", "ln c")
 SLOPES = ("ln alpha", "ln beta", "ln b", "ln k alpha", "ln k beta", "ln g")

@@ -32,7 +32,7 @@ def frontier(fit: Fit, forecasts: Sequence[Forecast] = ()) -> str:
     splits = np.array([fit.best_split(c) if fit.guide else (np.nan, np.nan) for c in compute])
     where = (splits[:, 0], splits[:, 1], compute)
     middle = fit.losses(*where)
-    half = half_width(raw_spread(fit.spread.parts(*where)), reach_of(fit.runs, compute)) * fit.widening
+    half = half_width(raw_spread(fit.spread.parts(*where)), reach_of(fit.runs, compute), runs=len(fit.runs)) * fit.widening
     band = [{"C": float(c), "loss": float(m), "low": float(m * np.exp(-h)), "high": float(m * np.exp(h))} for c, m, h in zip(compute, middle, half, strict=True)]
     x = altair.X("C:Q", scale=LOG, title="compute, FLOP (log)", axis=altair.Axis(format=".0e"))
     y = altair.Y("loss:Q", scale=altair.Scale(type="log", zero=False), title="loss, nats (log)")

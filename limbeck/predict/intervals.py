@@ -20,6 +20,7 @@ from limbeck.predict.laws import Array
 from limbeck.predict.tables import Runs
 
 RESAMPLES = 100
+TYPICAL, FEW, MANY, EASE = 60, 10, 300, 0.15  # runs: with 300 an interval is (300 / 60)^-0.15 = 0.79 times that of 60; outside 10 to 300 not further
 
 
 @cache
@@ -77,16 +78,17 @@ def reach_of(runs: Runs, compute: Array) -> Array:
     return np.maximum(0.0, np.log10(compute / runs.compute.max()))
 
 
-def scale_of(raw: Array, reach: Array, floor: float, growth: float) -> Array:
-    """What the factor multiplies: the raw spread and an error that no table's own spread shows, growing with the reach."""
-    return np.sqrt(raw**2 + (floor + growth * reach) ** 2)
+def scale_of(raw: Array, reach: Array, floor: float, growth: float, runs: int = TYPICAL) -> Array:
+    """What the factor multiplies: the raw spread and an error that no table's own spread shows, growing with the reach; less where runs are many."""
+    few = (min(max(runs, FEW), MANY) / TYPICAL) ** -EASE
+    return few * np.sqrt(raw**2 + (floor + growth * reach) ** 2)
 
 
-def half_width(raw: Array, reach: Array, level: float = 0.9) -> Array:
-    """Half the interval in ln L (T), at one of the learnt levels."""
+def half_width(raw: Array, reach: Array, level: float = 0.9, runs: int = TYPICAL) -> Array:
+    """Half the interval in ln L (T), at one of the learnt levels; `runs`: how many the forecast rests on."""
     facts = learnt()
     factor = facts["factors"].get(f"{level:g}")
     if factor is None:
         raise LimbeckError(f"no factor was learnt for {100 * level:g} % intervals", "level", f"one of {', '.join(facts['factors'])}")
     beyond = np.maximum(0.0, reach - facts["tested_reach"])  # past what was tested the interval widens twice as fast
-    return factor * scale_of(raw, reach + beyond, facts["floor"], facts["growth"])
+    return factor * scale_of(raw, reach + beyond, facts["floor"], facts["growth"], runs)

@@ -147,7 +147,7 @@ class Fit:
         where = (np.array([n]), np.array([d]), np.array([c]))
         each = predict_all(self.fits, *where)
         parts = self.spread.parts(*where)
-        half = float(half_width(raw_spread(parts), np.array([reach]), level)[0]) * self.widening
+        half = float(half_width(raw_spread(parts), np.array([reach]), level, len(self.runs))[0]) * self.widening
         middle = float(combine(each, self.fits)[0])
         return Forecast(loss=math.exp(middle), low=math.exp(middle - half), high=math.exp(middle + half), level=level, reach=10**reach, size=None if math.isnan(n) else n, data=None if math.isnan(d) else d, compute=c,
                         parts={k: float(v[0]) for k, v in parts.items()}, by_law={f.member.law: float(np.exp(v[0])) for f, v in zip(self.fits, each, strict=True)}, warnings=tuple(self._warnings(n, d, reach)))  # fmt: skip
@@ -203,7 +203,7 @@ def hold_out(runs: Runs, members: Sequence[Any] = ENSEMBLE) -> HeldOut | None:
     fits = fit_ensemble(rest, members)
     where = (target.sizes, target.data, target.compute)
     values = combine(predict_all(fits, *where), fits)
-    half = half_width(raw_spread(Spread(rest, fits, 40).parts(*where)), reach_of(rest, target.compute))
+    half = half_width(raw_spread(Spread(rest, fits, 40).parts(*where)), reach_of(rest, target.compute), runs=len(rest))
     errors = np.abs(np.expm1(values - np.log(target.losses)))
     rows = tuple({"compute": float(c), "loss": float(o), "forecast": float(np.exp(v)), "half_width": float(h)} for c, o, v, h in zip(target.compute, target.losses, values, half, strict=True))
     return HeldOut(times=float(top / rest.compute.max()), fitted=len(rest), held_out=len(target), error=float(errors.mean()), worst=float(errors.max()), half_width=float(half.mean()), targets=rows)
