@@ -158,7 +158,7 @@ def _try_teacher(recipe: Recipe, task: Any, teacher: Any, step: Step, tell: Tell
         return
     from limbeck.teachers.self_test import self_test
 
-    soft = recipe.distill.soft != "off"
+    soft = recipe.distill.soft != "off" and not recipe.distill.align  # the pair of two tokenizers has a self-test of its own
     tokenizer = None
     if soft:
         from limbeck.models.decoder import load_tokenizer
@@ -167,7 +167,7 @@ def _try_teacher(recipe: Recipe, task: Any, teacher: Any, step: Step, tell: Tell
     pose = resolve.get_pose(task)
     first = task.examples(recipe.distill.split, 2) if recipe.distill.split else list(task.generate(step.seed("prompts"), 2))
     texts = [str((pose(e.prompt).context.get("messages") or [{"content": e.prompt.text}])[-1]["content"]) for e in first[:2]]
-    report = self_test(teacher, tokenizer, texts, recipe.distill.soft_top, soft=soft, student=recipe.student.source or recipe.recipe.name)
+    report = self_test(teacher, tokenizer, texts, recipe.distill.soft_top, soft=soft, top=recipe.distill.soft == "top", student=recipe.student.source or recipe.recipe.name)
     report.raise_failures()
     step.write_json("self_test.json", report.as_json())
     for line in report.warnings():

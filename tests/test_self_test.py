@@ -13,7 +13,8 @@ from aiohttp import web
 
 from limbeck.errors import LimbeckError
 from limbeck.models.decoder import load_tokenizer
-from limbeck.records import content_id
+from limbeck.records import Prompt, content_id
+from limbeck.teachers.budget import Allowance
 from limbeck.teachers.endpoint import Endpoint, Output, Sampling
 from limbeck.teachers.ledger import Ledger
 from limbeck.teachers.local import LocalModel
@@ -291,7 +292,7 @@ SCHEMA = {"type": "object", "properties": {"colour": {"type": "string"}}, "requi
 
 
 def try_server(style="chat", schema=None, student=None, soft=False, k=8, price=None, **lies):
-    return self_test(Endpoint("m", Toy(**lies).url, sampling=Sampling(style=style), output=Output(schema=schema), price_usd=price), student, k=k, soft=soft)
+    return self_test(Endpoint("m", Toy(**lies).url, sampling=Sampling(style=style), output=Output(schema=schema), price_usd=price), student, k=k, soft=soft, top=True)
 
 
 @pytest.mark.parametrize("style", ["chat", "raw"])
@@ -355,3 +356,33 @@ def test_a_server_that_is_not_there_is_said(url, what, monkeypatch):
 def test_what_breaks_a_schema_is_said(value, schema, reason):
     found = breaks_schema(value, schema)
     assert (reason in found) if reason else found == ""
+
+
+def test_little_coverage_is_a_warning_only_where_top_tokens_are_stored():
+    url = Toy(flat=1).url
+    for soft, top, outcome in ((False, None, "pass"), (True, None, "warn"), (True, False, "pass"), (False, True, "warn")):
+        found = next(f for f in self_test(Endpoint("m", url), soft=soft, top=top).findings if f.name == "top-k coverage")
+        assert found.outcome == outcome and "of the mass" in found.seen and bool(found.fix) == (outcome == "warn")
+
+
+def test_what_the_test_costs_counts_in_the_budget_and_the_accounts(tmp_path):
+    ledger = Ledger(tmp_path / "ledger.sqlite")
+    teacher = Endpoint("m", Toy().url, ledger=ledger, run="r", price_usd=(1.0, 2.0), allowance=Allowance(tokens=100_000))
+    report = self_test(teacher)
+    paid = teacher.accounts()["paid"]
+    assert (paid["tokens_in"], paid["tokens_out"]) == (report.tokens_in, report.tokens_out) and paid["cost_usd"] == pytest.approx(report.cost_usd) and paid["cost_usd"] > 0
+    assert 0 < paid["requests"] <= report.calls and teacher.budget.spent_tokens == report.tokens_in + report.tokens_out
+    again = Endpoint("m", Toy().url, ledger=ledger, run="r", price_usd=(1.0, 2.0), allowance=Allowance(tokens=100_000))
+    again.answer([Prompt(id="1", text="Say one word")])
+    spent = again.accounts()
+    assert again.budget.spent_tokens == spent["paid"]["tokens_in"] + spent["paid"]["tokens_out"] > report.tokens_in + report.tokens_out
+    assert spent["asked"] == 1 and spent["states"] == {"answered": 1}  # a try is no record
+
+
+@pytest.mark.parametrize("allowance", [Allowance(tokens=330), Allowance(usd=0.00033)])
+def test_a_budget_too_small_for_the_test_is_not_passed(tmp_path, allowance):
+    teacher = Endpoint("m", Toy().url, ledger=Ledger(tmp_path / "ledger.sqlite"), run="r", price_usd=(1.0, 1.0), allowance=allowance)
+    with pytest.raises(LimbeckError, match="too small for the self-test") as caught:
+        self_test(teacher)
+    paid = teacher.accounts()["paid"]
+    assert 0 < paid["tokens_in"] + paid["tokens_out"] <= 330 and "self_test = false" in str(caught.value)

@@ -52,12 +52,17 @@ def text_of(choice: dict[str, Any]) -> str:
 
 
 class Asker:
-    """Asks a teacher's server as its recipe does, and counts. Nothing is kept or read from a ledger: a reply from there proves nothing."""
+    """Asks a teacher's server as its recipe does, and counts, within the recipe's budget.
+
+    No reply is read from a ledger: it would prove nothing. What the replies cost is entered there at once, without their texts, in the
+    accounts of the teacher's run.
+    """
 
     def __init__(self, endpoint: Endpoint) -> None:
         self.endpoint, self.is_raw = endpoint, endpoint.sampling.style == "raw"
         self.calls = self.tokens_in = self.tokens_out = 0
         self.heard: list[Heard] = []
+        endpoint.start_budget()
 
     def cost_usd(self) -> float | None:
         """Dollars so far; None where no price is known."""
@@ -78,10 +83,11 @@ class Asker:
 
     def send(self, body: dict[str, Any]) -> Heard:
         """One body to the path of the teacher's style."""
-        url = self.endpoint.base_url + self.endpoint._path
+        url, data = self.endpoint.base_url + self.endpoint._path, json.dumps(body).encode()
+        self._check_budget(body, data)
         status, content = 0, b""
         for turn in range(TRIES):
-            status, content = self._post(url, json.dumps(body).encode(), turn)
+            status, content = self._post(url, data, turn)
             if status not in AGAIN:
                 break
             time.sleep(0.25 * 2**turn)
@@ -94,8 +100,20 @@ class Asker:
         heard = Heard(reply, "" if reply else f"HTTP {status}: {replies.say_error(content)}", json.loads(content) if reply else {})
         if reply:
             self.tokens_in, self.tokens_out = self.tokens_in + (reply.tokens_in or 0), self.tokens_out + (reply.tokens_out or 0)
+            self.endpoint.enter_cost(f"self-test-{self.calls}", reply.tokens_in, reply.tokens_out)
             self.heard.append(heard)
         return heard
+
+    def _check_budget(self, body: dict[str, Any], data: bytes) -> None:
+        """Raises LimbeckError where the most that a request can cost is not left."""
+        budget = self.endpoint.budget
+        if budget.allowance.usd is None and budget.allowance.tokens is None:
+            return
+        if not budget.fits_beside([budget.bound(body, len(data), int(body.get("n", 1)))]):
+            raise LimbeckError(
+                f"the budget is too small for the self-test: {budget.spent_tokens:,} tokens (${budget.spent_usd:.4f}) are spent, and the next request might pass it", self.endpoint.name,
+                "raise teacher.budget_usd or teacher.budget_tokens, or set teacher.self_test = false",
+            )  # fmt: skip
 
     def _post(self, url: str, data: bytes, turn: int) -> tuple[int, bytes]:
         headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {self.endpoint._key}"} if self.endpoint._key else {})

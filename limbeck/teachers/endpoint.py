@@ -7,6 +7,7 @@ before anything is done with it, and is never asked again. How requests are trie
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
@@ -15,7 +16,7 @@ from urllib.parse import urlsplit
 from limbeck.errors import LimbeckError
 from limbeck.records import Answer, Prompt, content_id
 from limbeck.teachers import likelihood, replies
-from limbeck.teachers.budget import Allowance, Budget
+from limbeck.teachers.budget import Allowance, Budget, cost_of
 from limbeck.teachers.gate import Gate
 from limbeck.teachers.ledger import Draw, Ledger
 from limbeck.teachers.replies import strip_reasoning as strip_reasoning
@@ -187,10 +188,25 @@ class Endpoint:
             self.budget.start(self.budget.spent_usd, self.budget.spent_tokens)
             return {}
         self._ledger.begin(self._run, [(prompts[at].id, job.key, job.wanted) for job in jobs for at in job.places])
+        return self.start_budget()
+
+    def start_budget(self) -> dict[str, Any]:
+        """The budget begins with what this run has spent before, which is returned (nothing without a run)."""
+        if not (self._ledger and self._run):
+            return {}
         spent = self._ledger.spent(self._run)
         doubt = spent["in_doubt"]
         self.budget.start(spent["paid"]["known_usd"] + (doubt["usd_at_most"] or 0.0), spent["paid"]["tokens_in"] + spent["paid"]["tokens_out"] + doubt["tokens_at_most"])
         return spent["paid"]
+
+    def enter_cost(self, what: str, tokens_in: int | None, tokens_out: int | None) -> None:
+        """A reply that answers no record: its cost goes into the budget and the run's accounts; its text is kept nowhere."""
+        self.budget.charge(tokens_in, tokens_out)
+        if self._ledger and self._run:
+            request = content_id([self._run, what, time.time_ns()], 32)
+            cost = cost_of(self._price, tokens_in, tokens_out)
+            draw = Draw(number=0, request=request, asked=1, text=None, tokens_in=tokens_in, tokens_out=tokens_out, cost_usd=cost, time=time.time(), revision=self.revision, more={"for": what})
+            self._ledger.keep(request, [draw], run=self._run, model=self.model, host=self._host)
 
     def _body(self, prompt: Prompt) -> dict[str, Any]:
         """What is sent, but for the number of draws: what a key is made of."""
