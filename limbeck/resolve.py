@@ -243,7 +243,7 @@ def get_teacher(section: TeacherSection, run: str) -> Any:
 
     source = weights_of(section.model)
     model = LocalModel(source, name=section.model, sampling=sampling)
-    return Remembered(model, [section.model, hash_weights(Path(source)) if Path(source).is_dir() else section.revision], ledger, run)
+    return Remembered(model, [section.model, hash_weights(Path(source)) if Path(source).is_dir() else section.revision], ledger, run, offline=section.offline)
 
 
 def _served_teacher(section: TeacherSection, sampling: Any, ledger: Any, run: str) -> Any:
@@ -254,14 +254,14 @@ def _served_teacher(section: TeacherSection, sampling: Any, ledger: Any, run: st
     if not address.startswith(("http://", "https://")):
         raise LimbeckError(f"{address!r} is no address of a server" if address else "no server is named", "teacher.base_url", "write http://HOST:PORT/v1, or set OPENAI_BASE_URL")
     host, key = urlsplit(address).hostname, os.environ.get(section.key_env, "")
-    if not key and host not in OWN_MACHINE:
+    if not key and host not in OWN_MACHINE and not section.offline:
         raise LimbeckError("there is no key for this server", section.key_env, f"set {section.key_env} (any word, where the server wants none), or name another variable in teacher.key_env")
     if (section.price_in_usd is None) != (section.price_out_usd is None):
         raise LimbeckError("half a price is given", "teacher.price_in_usd, teacher.price_out_usd", "give both, in dollars a million tokens, or neither")
     price = (section.price_in_usd, section.price_out_usd) if section.price_in_usd is not None and section.price_out_usd is not None else None if host in OWN_MACHINE else get_price(model)
     return Endpoint(
         model, address, api_key=key, sampling=sampling, output=Output(schema=_schema(section.schema_file)), revision=section.revision, concurrency=section.concurrency, timeout_s=section.timeout_s,
-        deadline_s=section.deadline_s, retries=section.retries, price_usd=price, allowance=Allowance(usd=section.budget_usd, tokens=section.budget_tokens, when_spent=section.when_spent), ledger=ledger, run=run, by_batch=section.batch_file,
+        deadline_s=section.deadline_s, retries=section.retries, price_usd=price, allowance=Allowance(usd=section.budget_usd, tokens=section.budget_tokens, when_spent=section.when_spent), ledger=ledger, run=run, offline=section.offline, by_batch=section.batch_file,
     )  # fmt: skip
 
 

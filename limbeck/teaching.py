@@ -58,7 +58,7 @@ def distill_run(recipe: Recipe, task: Any, codec: Any, step: Step, forbidden: Se
 
     origins = origins_of(recipe, task)
     mixed = tuple(load_set(mix.source, mix.weight, mix.terms) for mix in recipe.mix)
-    if teacher is not None and recipe.teacher.self_test:
+    if teacher is not None and recipe.teacher.self_test and not recipe.teacher.offline:
         _try_teacher(recipe, task, teacher, step, tell)
     desk = Desk(
         task=task, teacher=teacher, pose=resolve.get_pose(task), origins=origins, by=tuple(range(len(origins))), codec=codec, contamination=_contamination(recipe, task, forbidden),
@@ -119,7 +119,7 @@ def identify(section: TeacherSection) -> Any:
     if section.model == "generator":
         return "generator"
     if section.model.startswith("openai:"):
-        return section.model_dump(exclude={"concurrency", "timeout_s", "deadline_s", "retries", "budget_usd", "budget_tokens", "when_spent", "failed_most", "price_in_usd", "price_out_usd", "key_env", "batch_file", "self_test"})
+        return section.model_dump(exclude={"concurrency", "timeout_s", "deadline_s", "retries", "budget_usd", "budget_tokens", "when_spent", "failed_most", "price_in_usd", "price_out_usd", "key_env", "batch_file", "self_test", "offline"})
     if not resolve.is_language_model(section.model):
         return resolve.hash_weights(resolve.expert_folder(section.model))
     folder = Path(resolve.weights_of(section.model))

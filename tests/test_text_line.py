@@ -163,6 +163,32 @@ def test_a_killed_run_against_a_failing_server_ends_as_one_without_faults(tmp_pa
     assert keep["spend"]["paid"]["draws"] + keep["spend"]["replayed"]["draws"] >= 450  # a server may give more than was asked for
 
 
+def test_a_run_is_made_again_without_its_teacher(tmp_path, tiny, monkeypatch):
+    with Server("--share", "0") as server:
+        path = write(tmp_path, tiny, model="openai:m", url=server.url, samples=2, answers=False)
+        run(path, tmp_path / "first", until="distill")
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)  # the server is gone, and nothing is tried
+    run(path, tmp_path / "again", "teacher.offline=true", "teacher.self_test=true", until="distill")
+    assert data_of(tmp_path / "again") == data_of(tmp_path / "first")
+    spend = json.loads((tmp_path / "again" / "distill" / "keep.json").read_text())["spend"]
+    assert spend["paid"]["requests"] == 0 and spend["replayed"]["draws"] == 80
+    with pytest.raises(LimbeckError, match=r"40 of 40 requests are not in the ledger.*the first is 'train-") as caught:
+        run(path, tmp_path / "more", "teacher.offline=true", "teacher.samples=3", until="distill")
+    assert "teacher.offline" in caught.value.fix
+    (tmp_path / "train.jsonl").write_text((tmp_path / "train.jsonl").read_text() + '{"n": 77}\n')
+    with pytest.raises(LimbeckError, match="1 of 41 requests are not in the ledger.*the first is 'train-41'"):
+        run(path, tmp_path / "new", "teacher.offline=true", until="distill")
+
+
+def test_weights_here_are_not_asked_again_offline(tmp_path, tiny):
+    path = write(tmp_path, tiny, model=f"hf:{tiny}", answers=False, count=12)
+    with pytest.raises(LimbeckError, match="12 of 12 requests are not in the ledger"):
+        run(path, tmp_path / "first", "teacher.offline=true", until="distill")
+    run(path, tmp_path / "first", until="distill")
+    run(path, tmp_path / "again", "teacher.offline=true", until="distill")
+    assert data_of(tmp_path / "again") == data_of(tmp_path / "first")
+
+
 def test_one_record_of_a_forbidden_teacher_stops_training_and_is_named(tmp_path, tiny):
     path, out = write(tmp_path, tiny), tmp_path / "run"
     (tmp_path / "other.jsonl").write_text('{"id": "foreign-7", "text": "Say it", "answer": "wombat"}\n')

@@ -51,6 +51,7 @@ class TeacherSection(Section):
     price_out_usd: float | None = Field(None, ge=0, description="dollars for a million tokens written")
     batch_file: bool = Field(False, description="openai: ask through the server's batch files: cheaper, and hours later")
     self_test: bool = Field(True, description="try the teacher before anything is spent: template, stop tokens, likelihoods, determinism")
+    offline: bool = Field(False, description="answer from the ledger of calls alone: a run is made again without its teacher, and a call that is missing is an error")
     terms: str = Field("", description="id of the terms its answers are under, where the catalogue does not know the model; see `limbeck terms --list`")
 
 

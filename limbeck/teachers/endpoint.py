@@ -18,7 +18,7 @@ from limbeck.records import Answer, Prompt, content_id
 from limbeck.teachers import likelihood, replies
 from limbeck.teachers.budget import Allowance, Budget, cost_of
 from limbeck.teachers.gate import Gate
-from limbeck.teachers.ledger import Draw, Ledger
+from limbeck.teachers.ledger import Draw, Ledger, not_in_ledger
 from limbeck.teachers.replies import strip_reasoning as strip_reasoning
 from limbeck.teachers.sending import Deadline, Failure, Sender, Sent, settle_all
 from limbeck.teachers.tally import Tally
@@ -152,7 +152,7 @@ class Endpoint:
         jobs = self._jobs(prompts, k)
         waiting = [job for job in jobs if job.missing()]
         if waiting and self._offline:
-            raise LimbeckError(f"{len(waiting):,} of {len(jobs):,} requests are not in the ledger, and nothing may be asked (offline)", str(self._ledger.path if self._ledger else self.base_url), f"ask them first; the first is {waiting[0].prompt.id!r}")
+            raise not_in_ledger(len(waiting), len(jobs), waiting[0].prompt.id, str(self._ledger.path if self._ledger else self.base_url))
         before = self._begin(prompts, jobs)
         self._tally, self._is_asking = Tally(len(prompts), self.progress, before), True
         try:

@@ -227,6 +227,11 @@ class Ledger:
             raise
 
 
+def not_in_ledger(missing: int, of: int, first: str, where: str) -> LimbeckError:
+    """The error of a run that may not ask, and has not all its answers."""
+    return LimbeckError(f"{missing:,} of {of:,} requests are not in the ledger, and nothing may be asked (offline); the first is {first!r}", where, "make the run once without teacher.offline, with the same teacher, settings and samples")
+
+
 _SUMS = "count(*), count(DISTINCT c.request), sum(tokens_in), sum(tokens_out), sum(cost_usd), sum(cost_usd IS NULL), sum(tokens_in IS NULL OR tokens_out IS NULL)"
 
 

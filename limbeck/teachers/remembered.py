@@ -8,18 +8,22 @@ from dataclasses import replace
 from typing import Any
 
 from limbeck.records import Answer, Candidate, Prompt, content_id
-from limbeck.teachers.ledger import Draw, Ledger
+from limbeck.teachers.ledger import Draw, Ledger, not_in_ledger
 
 HOST = "here"
 PORTION = 64  # prompts worked on between two looks at the clock
 
 
 class Remembered:
-    """A local language model, asked for samples; all else is the model's own. `identity` is what must be equal for the same answers."""
+    """A local language model, asked for samples; all else is the model's own. `identity` is what must be equal for the same answers.
+
+    `offline` refuses to work out what the ledger lacks.
+    """
 
     draws_samples = True
 
-    def __init__(self, model: Any, identity: Any, ledger: Ledger, run: str, progress: Callable[[dict[str, Any]], None] | None = None) -> None:
+    def __init__(self, model: Any, identity: Any, ledger: Ledger, run: str, progress: Callable[[dict[str, Any]], None] | None = None, offline: bool = False) -> None:
+        self._offline = offline
         self._model, self._identity, self._ledger, self._run, self.progress = model, identity, ledger, run, progress
         self.name: str = model.name
         self.parameters: int | None = model.parameters
@@ -41,10 +45,13 @@ class Remembered:
         return [found[at] for at in range(len(prompts))]
 
     def answer_each(self, prompts: Sequence[Prompt], k: int, done: Callable[[int, Answer], None]) -> None:
-        """Calls `done(index, answer)` as answers come in, those of the ledger first."""
+        """Calls `done(index, answer)` as answers come in, those of the ledger first. Raises LimbeckError where one is missing and this is offline."""
         keys = [content_id([self._identity, self._model.settings(), p.text, p.context.get("messages"), k], 32) for p in prompts]
-        self._ledger.begin(self._run, [(p.id, key, k) for p, key in zip(prompts, keys, strict=True)])
         known = self._ledger.find(list(dict.fromkeys(keys)))
+        missing = [p.id for p, key in zip(prompts, keys, strict=True) if key not in known]
+        if missing and self._offline:
+            raise not_in_ledger(len(missing), len(prompts), missing[0], str(self._ledger.path))
+        self._ledger.begin(self._run, [(p.id, key, k) for p, key in zip(prompts, keys, strict=True)])
         waiting: list[int] = []
         for at, key in enumerate(keys):
             if key in known:
