@@ -455,3 +455,43 @@ def predict_fit(
     from limbeck.predicting import show_fit
 
     show_fit(table, target or (), law, column or (), unit, drop_missing, level, page, as_json)
+
+
+@predict_app.command("plan")
+def predict_plan(
+    table: Annotated[Path | None, typer.Argument(metavar="[RUNS.csv]", help="runs you have already: what they tell is not paid for again")] = None,
+    budget: Annotated[str, typer.Option("--budget", metavar="1e15|2h|$5", help="for the whole ladder: FLOP, time on this machine (measured), or dollars with --price")] = "",
+    target: Annotated[str, typer.Option("--target", metavar="C|N,D", help="the run to forecast: a compute in FLOP, or size,data; with --recipe, the recipe's student")] = "",
+    recipe: Annotated[str, typer.Option("--recipe", metavar="RECIPE", help="whose student the ladder is of: rungs are then widths and examples, with learning rates")] = "",
+    price: Annotated[float, typer.Option("--price", help="dollars an hour of this machine, for a budget in dollars")] = 0.0,
+    out: Out = None,
+    as_json: Json = False,
+) -> None:  # fmt: skip
+    """Choose the rungs that shrink a forecast's uncertainty most for a budget."""
+    from limbeck.forecasting import show_plan
+
+    show_plan(table, budget, target, recipe, price, out, as_json)
+
+
+@predict_app.command("ladder")
+def predict_ladder(recipe: Annotated[str, typer.Argument(metavar="RECIPE")], out: Out = None, set_: Setting = None, budget: Annotated[str, typer.Option("--budget", metavar="1e15|2h", help="instead of the recipe's predict.share")] = "", check: Annotated[bool, typer.Option("--check", help="first see that activations keep their size across widths, and afterwards sweep the learning rate of a middle rung")] = False, quiet: Quiet = False, as_json: Json = False) -> None:
+    """Train a recipe's rungs and write their table (a killed ladder goes on)."""
+    from limbeck.forecasting import make_ladder
+
+    make_ladder(recipe, out, set_ or (), budget, check, quiet, as_json)
+
+
+@predict_app.command("forecast")
+def predict_forecast(source: Annotated[str, typer.Argument(metavar="RUN_OR_RUNS.csv", help="a run whose ladder is trained, or a table with columns N, D, C, loss (and score, score_n)")], target: Annotated[str, typer.Option("--target", metavar="C|N,D|xTIMES", help="a compute, size,data, or x4: so many times the run's own student; its own unless said")] = "", sealed: Annotated[bool, typer.Option("--seal", help="seal it: dated, hashed, entered in the ledger beside the run")] = False, as_json: Json = False) -> None:
+    """Forecast loss, score and pass rates from a ladder, and seal it."""
+    from limbeck.forecasting import show_forecast
+
+    show_forecast(Path(source), target, sealed, as_json)
+
+
+@predict_app.command("check")
+def predict_check(run: Annotated[Path, typer.Argument(metavar="RUN|forecasts.jsonl", help="a run with a sealed forecast and a trained student, or the ledger of all forecasts")], as_json: Json = False) -> None:
+    """Score a sealed forecast against what came; or show the ledger of forecasts and outcomes."""
+    from limbeck.forecasting import show_check
+
+    show_check(run, as_json)

@@ -63,12 +63,18 @@ def make(recipe: Recipe, out: Path, tell: Tell, until: str = "report") -> dict[s
         if until == "distill":
             return {}
         binding = teaching.gate_train(dataset, recipe, [arm.student for arm in arms_of(recipe)])
-        _train(run, recipe, dataset, codec, _targets(run, recipe, dataset, tell), tell)
+        targets = _targets(run, recipe, dataset, tell)
+        _seal(run, recipe, dataset, codec, targets, tell)
+        _train(run, recipe, dataset, codec, targets, tell)
         _choose(run, recipe)
         teaching.write_terms(run.path / "expert", binding, recipe)
         if until == "train":
             return {}
         results = _evaluate(run, recipe, task, dataset, tell)
+        if recipe.predict.share:
+            from limbeck.forecasting import judge_run
+
+            judge_run(run, recipe, tell)
         from limbeck.report.page import write_report
 
         _write_card(run, recipe, results)
@@ -195,6 +201,15 @@ def _train(run: Run, recipe: Recipe, dataset: Path, codec: Any, targets: dict[st
     _meet()
     if jobs:
         _train_jobs(jobs, len(arms_of(recipe)), dataset, codec, lambda name, record: tell("train", {"arm": name, **record}))
+
+
+def _seal(run: Run, recipe: Recipe, dataset: Path, codec: Any, targets: dict[str, Path], tell: Tell) -> None:
+    """A forecast of the main student, sealed before it is trained, where the recipe asks for one."""
+    if recipe.predict.share:
+        from limbeck.forecasting import seal_run
+
+        main = next(job for job in _jobs(run, recipe, dataset, targets) if job.name == f"{MAIN}-s{recipe.recipe.seeds[0]}")
+        seal_run(run, recipe, dataset, codec, tell, main.step.state[0])
 
 
 def _made_targets(run: Run) -> dict[str, Path]:

@@ -175,6 +175,31 @@ class EvaluateSection(Section):
     footprint: int = Field(0, ge=0, le=1000, description="requests answered one at a time in a process of its own for waiting time and memory; 0 is none")
 
 
+class PredictSection(Section):
+    """A forecast of the student, made from a ladder of smaller ones and sealed before it is trained."""
+
+    share: float = Field(0.0, ge=0, le=0.5, description="what the ladder may cost, as a share of the target's compute; 0: no ladder and no forecast")
+    larger: float = Field(1.0, ge=1, le=10_000, description="the student forecast has so many times the parameters and data of the recipe's own; 1: it is the recipe's own, and its forecast is scored")
+    examples: int = Field(2_000, ge=0, description="generated held-out examples that the forecast score speaks of (distill.held_out needs as many, evaluate.splits names them); 0: the loss alone is forecast")
+    rung_examples: int = Field(500, ge=50, description="of these, the first so many are answered by each rung")
+    sweep: bool = Field(False, description="train one middle rung at half and at twice its learning rate too: the transferred one must agree")
+
+
+class StaircaseSection(Section):
+    """Generations of teacher and student, and the controls beside them (`limbeck staircase`)."""
+
+    generations: int = Field(3, ge=1, le=20, description="after generation 0, which learns from gold")
+    requests: int = Field(2_000, ge=1, description="fresh requests asked in each generation; their gold is not shown")
+    samples: int = Field(8, ge=1, le=128, description="draws a request of the larger model; smaller ones are asked more often, at equal compute")
+    temperature: float = Field(1.0, gt=0, le=5, description="of the draws")
+    max_tokens: int = Field(128, ge=1, description="longest draw")
+    larger: dict[str, Any] = Field(default_factory=dict, description="keys of student and train that make the larger model, e.g. { 'student.width' = 192 }")
+    weaker: dict[str, Any] = Field(default_factory=dict, description="keys of student and train that make the weaker one, for the arm of that name")
+    arms: tuple[Literal["seed", "self", "larger", "unverified", "replace", "weaker", "gold"], ...] = Field(("seed", "self", "larger", "unverified", "replace", "gold"), min_length=1, description="seed: gold of generation 0 alone; self: its own verified answers; larger: the larger model's; unverified: all of the larger model's; replace: those instead of what there was; weaker: a smaller model's; gold: gold of the same requests")
+    stop: bool = Field(True, description="self and larger end where a generation gains nothing beyond its interval")
+    vocabulary: int = Field(512, ge=300, le=65_536, description="tokens where student.tokenizer is \"own\"")
+
+
 class ReportSection(Section):
     """What a reader sees."""
 
@@ -200,6 +225,8 @@ class Recipe(Section):
     student: StudentSection = StudentSection()  # type: ignore[call-arg]
     train: TrainSection = TrainSection()  # type: ignore[call-arg]
     evaluate: EvaluateSection = EvaluateSection()  # type: ignore[call-arg]
+    predict: PredictSection = PredictSection()  # type: ignore[call-arg]
+    staircase: StaircaseSection = StaircaseSection()  # type: ignore[call-arg]
     report: ReportSection = ReportSection()  # type: ignore[call-arg]
     mix: tuple[MixSection, ...] = Field((), description="other sets mixed in")
     arm: tuple[ArmSection, ...] = Field((), description="variations beside the main student")

@@ -1,0 +1,405 @@
+"""`limbeck predict plan|ladder|forecast|check`: rungs planned and trained, a forecast sealed before the run it speaks of and scored after it."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from limbeck.errors import LimbeckError
+from limbeck.laddering import Ground, climb, last_loss, measure_activations, refuse_untrainable, sweep_rung, top_one
+from limbeck.predict import capability, seal
+from limbeck.predict.ladder import read_rows
+from limbeck.predict.plan import Candidate, Plan, as_dict, choose_rungs, parse_budget, plain_grid
+from limbeck.predict.diagnosis import diagnose
+from limbeck.predict.ensemble import ENSEMBLE, fit_ensemble
+from limbeck.predict.scaling import Fit, fit, hold_out
+from limbeck.predict.transfer import coordinate_band, holds, judge_sweep
+from limbeck.recipe.schema import Recipe
+from limbeck.run import Run, code_version, open_run, write_atomically
+
+SEAL, LEDGER = "seal.json", "forecasts.jsonl"
+
+
+TASK = tuple(replace(m, floor=0.1, floor_width=1.0, slope_width=0.6) for m in ENSEMBLE)  # a task that is learnt has little loss that cannot be learnt
+
+
+def fit_ladder(rows: list[dict[str, Any]]) -> tuple[Fit, str]:
+    """The table fitted with the priors of natural text or with those of a learnable task, whichever foretold the held-out rung better; which it was.
+
+    Intervals keep the factor learnt on tables of text, and are widened where the held-out rung was missed.
+    """
+    plain = fit([{name: row[name] for name in ("N", "D", "C", "loss")} for row in rows])
+    table = plain.runs
+    fits = tuple(fit_ensemble(table, TASK))
+    task = Fit(table, fits, plain.resamples, tuple(diagnose(table, fits)), hold_out(table, TASK))
+    if plain.held_out and task.held_out and task.held_out.error < plain.held_out.error:
+        return task, "task"
+    return plain, "text"
+
+
+def forecast_table(rows: list[dict[str, Any]], target: Candidate, symbols: float, letters: float, passes: np.ndarray | None = None) -> dict[str, Any]:
+    """What a ladder says of a target: each quantity with its interval, or why it cannot be forecast; the held-out rungs beside."""
+    said: dict[str, Any] = {}
+    tests: dict[str, Any] = {}
+    fitted, priors = fit_ladder(rows)
+    if fitted.held_out:
+        tests["loss"] = {"times": fitted.held_out.times, "error": fitted.held_out.error, "half_width": fitted.held_out.half_width}
+    try:
+        loss = fitted.predict(size=target.size, data=target.data, compute=target.compute)
+    except LimbeckError as problem:
+        return {"forecast": {name: {"refused": problem.what} for name in ("loss", "score")}, "tests": tests, "priors": priors, "doubts": [f.what for f in fitted.findings]}
+    said["loss"] = {"value": loss.loss, "low": loss.low, "high": loss.high}
+    if np.isfinite(symbols):
+        said["loss_per_byte"] = {name: value * symbols / letters for name, value in said["loss"].items()}
+    said["score"] = _forecast_score(rows, said["loss"], symbols if np.isfinite(symbols) else letters / 3, tests)
+    if passes is not None:
+        said |= _forecast_passes([row["C"] for row in rows], passes, target.compute, tests)
+    doubts = [f.what for f in fitted.findings] + list(loss.warnings)
+    return {"forecast": said, "tests": tests, "priors": priors, "doubts": doubts, "reach": loss.reach, "by_law": loss.by_law}
+
+
+def _forecast_score(rows: list[dict[str, Any]], loss: dict[str, float], symbols: float, tests: dict[str, Any]) -> dict[str, Any]:
+    scored = [row for row in rows if row.get("score") is not None]
+    losses, scores, counts = [row["loss"] for row in scored], [row["score"] for row in scored], [int(row["score_n"]) for row in scored]
+    try:
+        tests["score"] = capability.try_link(losses, scores, counts, symbols) if len(scored) > 3 else {}
+        link = capability.fit_link(losses, scores, counts, symbols)
+        found = capability.forecast_score(link, loss["value"], loss["low"], loss["high"])
+    except LimbeckError as problem:
+        return {"refused": problem.what}
+    return {"value": found.value, "low": found.low, "high": found.high, "scale": link.scale, "power": link.power}
+
+
+def _forecast_passes(compute: list[float], passes: np.ndarray, target: float, tests: dict[str, Any]) -> dict[str, Any]:
+    """The GPT-4 form: all problems together, and by difficulty."""
+    said: dict[str, Any] = {}
+    for bucket in capability.forecast_passes(compute, passes, target):
+        name = f"log_pass_bucket_{bucket['bucket']}"
+        said[name] = {key: bucket[key] for key in ("value", "low", "high", "refused", "problems", "places") if key in bucket}
+        if "held_out" in bucket:
+            tests[name] = bucket["held_out"]
+    return said
+
+
+def read_passes(run: Path, rows: list[dict[str, Any]]) -> np.ndarray | None:
+    """ln pass rates of single problems, (rungs, problems), where every rung has them."""
+    paths = [run / "ladder" / str(row["run"]) / "pass.json" for row in rows]
+    return np.array([json.loads(p.read_text(encoding="utf-8")) for p in paths]) if all(p.exists() for p in paths) else None
+
+
+def seal_run(run: Run, recipe: Recipe, dataset: Path, codec: Any, tell: Any, trained: bool) -> None:
+    """Plan, climb, forecast and seal, before training; nothing where the recipe asks for no forecast or the run has one."""
+    if not recipe.predict.share:
+        return
+    path = run.path / "predict" / SEAL
+    if path.exists():
+        sealed = seal.read_seal(path)
+        tell("skip", {"name": "predict", "why": f"sealed {sealed['made']}"})
+        return
+    if trained:
+        tell("note", {"text": "predict: the student is trained already, so nothing is sealed; a forecast made now would be none"})
+        return
+    ground = Ground(recipe, dataset, codec)
+    plan = ground.plan()
+    write_atomically(run.path / "predict" / "plan.json", json.dumps(as_dict(plan), indent=1).encode())
+    table = climb(run, ground, plan, tell)
+    found = forecast_ladder(run, ground, table)
+    if recipe.predict.sweep:
+        middle = next(r for r in ground.rungs(plan)[len(plan.rungs) // 2 :] if r.role in ("rung", "held-out"))
+        found["sweep"] = judge_sweep(sweep_rung(ground, run, middle, tell)) | {"rung": middle.name}
+        if not found["sweep"]["agrees"]:
+            found["doubts"].append(f"the transferred learning rate loses {100 * found['sweep']['lost']:.1f} % against {found['sweep']['best_factor']:g} times it on rung {middle.name}")
+    document = seal_found(run, ground, table, found)
+    tell("note", {"text": f"predict: sealed {document['sha256'][:12]}: " + describe(document)})
+
+
+def forecast_ladder(run: Run, ground: Ground, table: Path) -> dict[str, Any]:
+    """What a run's ladder says of the student it aims at."""
+    rows = read_rows(table)
+    found = forecast_table(rows, ground.target, *ground.gold, read_passes(run.path, rows))
+    cost = sum(row["C"] for row in rows)
+    return found | {"target": {"size": ground.target.size, "data": ground.target.data, "compute": ground.target.compute}, "rungs": len(rows), "ladder_compute": cost, "share": cost / ground.target.compute}
+
+
+def seal_found(run: Run, ground: Ground, table: Path, found: dict[str, Any]) -> dict[str, Any]:
+    """Seal a forecast in its run and enter it in the ledger beside the run."""
+    recipe = ground.recipe
+    content = {"run": recipe.recipe.name, "student": recipe.student.model_dump(), "train": recipe.train.model_dump(), "examples": recipe.predict.examples, "larger": recipe.predict.larger, **found}
+    document = seal.write_seal(run.path / "predict" / SEAL, table, code_version("predict", "models", "train"), content)
+    seal.append(run.path.parent / LEDGER, {"kind": "sealed", "at": document["made"], "run": run.path.name, "seal": document["sha256"], "table_sha256": document["table_sha256"], "forecast": _short(document["forecast"]), "share": document["share"]})
+    return document
+
+
+def _short(forecast: dict[str, Any]) -> dict[str, Any]:
+    return {name: {key: value for key, value in said.items() if key != "places"} for name, said in forecast.items()}
+
+
+def describe(document: dict[str, Any]) -> str:
+    """The forecast in a line."""
+    parts = []
+    for name in ("loss", "score"):
+        said = document["forecast"].get(name, {})
+        unit, times = ("%", 100) if name == "score" else ("nats", 1)
+        parts.append(f"{name} {said['refused']}" if "refused" in said else f"{name} {times * said['value']:.4g} [{times * said['low']:.4g}, {times * said['high']:.4g}] {unit}" if said else f"{name} not asked")
+    return "; ".join(parts) + f"; from a ladder of {document['rungs']} rungs and 1/{1 / document['share']:,.0f} of the compute"
+
+
+def check_run(folder: Path) -> dict[str, Any]:
+    """A run's sealed forecast scored against what came, and entered in the ledger. Raises LimbeckError for a seal that cannot be believed."""
+    document = seal.read_seal(folder / "predict" / SEAL)
+    if document["larger"] != 1:
+        raise LimbeckError("this forecast speaks of a larger student than the run trains", str(folder), f"train that one ({document['target']['size']:,.0f} parameters without embeddings) and compare its loss: `limbeck predict check --loss`")
+    step = next(iter(sorted((folder / "train").glob("student-s*"))), None)
+    manifest = _manifest(step) if step else None
+    if step is None or manifest is None:
+        raise LimbeckError("the student this forecast speaks of is not trained yet", str(folder), "run `limbeck make` to its end, then check")
+    ended = datetime.fromisoformat(manifest["finished"])
+    started = step / "started.json"
+    began = min(ended - timedelta(seconds=manifest["seconds"]), datetime.fromtimestamp(started.stat().st_mtime, UTC) if started.exists() else ended)
+    how = seal.standing(document, folder / "ladder" / "runs.csv", began, ended)
+    _same_student(document, manifest)
+    outcome: dict[str, float | None] = {"loss": last_loss(step)[0]}
+    per_byte = document["forecast"].get("loss_per_byte", {}).get("value")
+    if per_byte:
+        outcome["loss_per_byte"] = outcome["loss"] * per_byte / document["forecast"]["loss"]["value"]  # type: ignore[operator]
+    outcome |= _scored(folder, document, step)
+    judged = {"standing": how, "sealed": document["made"], "seal": document["sha256"], "share": document["share"], "outcome": outcome, "judged": seal.judge(document, outcome)}
+    write_atomically(folder / "predict" / "outcome.json", json.dumps(judged, indent=1).encode())
+    ledger = folder.parent / LEDGER
+    known = seal.read_ledger(ledger) if ledger.exists() else []
+    if not any(line.get("kind") == "outcome" and line.get("seal") == document["sha256"] and line.get("judged") == judged["judged"] for line in known):
+        seal.append(ledger, {"kind": "outcome", "at": datetime.now(UTC).isoformat(timespec="seconds"), "run": folder.name, "seal": document["sha256"], "standing": how, "judged": judged["judged"]})
+    return judged
+
+
+def _same_student(document: dict[str, Any], manifest: dict[str, Any]) -> None:
+    section = manifest["fingerprint"]["section"]
+    for name in ("student", "train"):
+        changed = [key for key, value in document[name].items() if section[name].get(key, value) != value and key not in ("evaluate_every", "checkpoint_every")]
+        if changed:
+            raise LimbeckError(f"the student trained is not the one forecast: {name}.{changed[0]} differs", "seal.json", "train the student that was sealed, or seal a new forecast")
+
+
+def _manifest(step: Path) -> dict[str, Any] | None:
+    path = step / "manifest.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+
+
+def _scored(folder: Path, document: dict[str, Any], step: Path) -> dict[str, float | None]:
+    """Score and pass rates of the trained student on the examples that the ladder was scored on; nothing where it was not examined on them."""
+    from limbeck import resolve
+    from limbeck.laddering import gold_log_pass
+    from limbeck.recipe.load import load_recipe
+
+    recipe = load_recipe(str(folder / "recipe.toml"), ())
+    found: dict[str, float | None] = {}
+    result = folder / "evaluate" / step.name / "generated.json"
+    if result.exists() and document["examples"]:
+        task = resolve.get_task(recipe.recipe.task, code=recipe.distill.code or None)
+        scored = top_one(task, json.loads(result.read_text(encoding="utf-8")))
+        found["score"] = scored["score"] if scored["score_n"] == document["examples"] else None
+    buckets = {name: said for name, said in document["forecast"].items() if name.startswith("log_pass_bucket")}
+    if buckets:
+        codec = resolve.get_codec(recipe.recipe.task, recipe.distill.slots)
+        passes = gold_log_pass(Ground(recipe, folder / "distill", codec), step / "expert") or []
+        found |= {name: -sum(passes[at] for at in said["places"]) / len(said["places"]) for name, said in buckets.items() if passes}
+    return found
+
+
+def judge_run(run: Run, recipe: Recipe, tell: Any) -> None:
+    """After the examination: the forecast's score, where one was sealed of this student."""
+    if recipe.predict.share and recipe.predict.larger == 1 and (run.path / "predict" / SEAL).exists():
+        judged = check_run(run.path)
+        tell("note", {"text": f"predict: {judged['standing']}; " + "; ".join(_judgement(name, row) for name, row in judged["judged"].items() if name in ("loss", "score"))})
+
+
+def _judgement(name: str, row: dict[str, Any]) -> str:
+    if "refused" in row:
+        return f"{name}: {row['refused']} (came {row['came']})"
+    times = 100 if name == "score" else 1
+    return f"{name} {times * row['came']:.4g}, forecast {times * row['said']:.4g} ({row['error']:+.2f} {row['unit']}, {'inside' if row['inside'] else 'OUTSIDE'} [{times * row['low']:.4g}, {times * row['high']:.4g}])"
+
+
+def show_plan(table: Path | None, budget: str, target: str, recipe: str, price: float, out: Path | None, as_json: bool) -> None:
+    """Print the ladder that a budget pays for."""
+    if not budget:
+        raise LimbeckError("a plan needs a budget", "limbeck predict plan", "--budget 1e15 (FLOP), 2h (this machine) or $5 (with --price)")
+    kind, amount = parse_budget(budget)
+    if recipe:
+        found = _plan_recipe(recipe, out, kind, amount, price, table)
+    else:
+        found = as_dict(_plan_plain(table, target, kind, amount))
+    if as_json:
+        sys.stdout.write(json.dumps(found) + "\n")
+        return
+    sys.stdout.write(f"target   N {found['target']['size']:.3g}, D {found['target']['data']:.3g}, {found['target']['compute']:.3g} FLOP\nladder   {found['cost']:.3g} of {found['budget']:.3g} FLOP, 1/{1 / found['share_of_target']:,.0f} of the target; the rest is a reserve for a rung that must be run again\nspread   {100 * found['spread']:.2f} % at the target, {100 * found['prior_spread']:.1f} % without runs (a standard deviation by the laws' own account, before the factor of `predict fit`)\n")
+    for r in found["rungs"]:
+        extra = f"  width {r['width']:.0f}, {r['examples']:,.0f} examples, batch {r['batch']}, lr {r['lr']:.4g}" if "lr" in r else ""
+        sys.stdout.write(f"  {r['role']:<13}N {r['size']:<9.3g} D {r['data']:<9.3g} {r['compute']:<9.3g} FLOP  seed {r['seed']}{extra}\n")
+
+
+def _plan_plain(table: Path | None, target: str, kind: str, amount: float) -> Plan:
+    if kind != "flop":
+        raise LimbeckError(f"a budget in {kind} needs to know what is trained", "--budget", "name --recipe (its student is timed on this machine), or give FLOP")
+    if not target:
+        raise LimbeckError("a plan needs a target", "--target", "a compute in FLOP (1e21) or size,data (7e9,140e9); or name --recipe")
+    from limbeck.predicting import parse_target
+
+    fitted, asked = (fit(table) if table else None), parse_target(target)
+    if "compute" in asked and fitted is not None and fitted.guide is not None:
+        size, data = fitted.best_split(asked["compute"])
+    elif "compute" in asked:
+        size = float(np.sqrt(asked["compute"] / 120.0))  # 20 tokens a parameter (arXiv 2203.15556), until a table says otherwise
+        data = 20 * size
+    else:
+        size, data = asked["size"], asked["data"]
+    aim = Candidate(size=size, data=data, compute=6 * size * data)
+    return choose_rungs(plain_grid(aim), aim, amount, fitted.fits if fitted else ())
+
+
+def _ground(run: Run, recipe: Recipe, tell: Any) -> Ground:
+    """The recipe's dataset, made if it is not there, and the codec of its task."""
+    from limbeck import resolve
+    from limbeck.make import _distill
+    from limbeck.teaching import check_recipe
+
+    refuse_untrainable(recipe)
+    check_recipe(recipe, [recipe.student.kind])
+    codec = resolve.get_codec(recipe.recipe.task, recipe.distill.slots) if recipe.student.kind != "decoder" else None
+    return Ground(recipe, _distill(run, recipe, resolve.get_task(recipe.recipe.task, code=recipe.distill.code or None), codec, tell), codec)
+
+
+def budget_flops(ground: Ground, kind: str, amount: float, price: float = 0.0) -> float:
+    """A budget in FLOP: hours by the speed of this machine on a student of middling width, dollars by the price of its hour."""
+    if kind == "flop":
+        return amount
+    if kind == "dollars" and price <= 0:
+        raise LimbeckError("a budget in dollars needs the price of this machine's hour", "--price", "--price 2.50; or give hours or FLOP")
+    hours = amount if kind == "hours" else amount / price
+    widths = ground.widths()
+    return hours * 3600 * ground.speed(widths[len(widths) // 2])
+
+
+def _plan_recipe(name: str, out: Path | None, kind: str, amount: float, price: float, table: Path | None) -> dict[str, Any]:
+    from limbeck.recipe.load import dump_toml, load_recipe
+
+    recipe = load_recipe(name, ())
+    refuse_untrainable(recipe)
+    with open_run(out or Path("runs") / recipe.recipe.name, dump_toml(recipe), recipe.recipe.seed) as run:
+        ground = _ground(run, recipe, lambda *_: None)
+        flops = budget_flops(ground, kind, amount, price)
+        plan = ground.plan(flops, fit(table).fits if table else ())
+        found = as_dict(plan)
+        for row, rung in zip(found["rungs"], ground.rungs(plan), strict=True):
+            row |= {"lr": rung.setting.lr, "batch": rung.setting.batch, "steps": rung.setting.steps, "name": rung.name}
+        return found
+
+
+def make_ladder(name: str, out: Path | None, settings: Any, budget: str, check: bool, quiet: bool, as_json: bool) -> None:
+    """Train a ladder in the recipe's run folder and say where its table is."""
+    from limbeck.progress import Progress
+    from limbeck.recipe.load import dump_toml, load_recipe
+
+    path = Path(name)
+    if (path / "run.json").exists():
+        name, out = str(path / "recipe.toml"), out or path
+    recipe = load_recipe(name, settings)
+    refuse_untrainable(recipe)
+    if not budget and not recipe.predict.share:
+        raise LimbeckError("nothing says what the ladder may cost", "predict.share", "--budget 1e12, or predict.share = 0.01 in the recipe")
+    found: dict[str, Any] = {}
+    with Progress(quiet or as_json) as progress, open_run(out or Path("runs") / recipe.recipe.name, dump_toml(recipe), recipe.recipe.seed) as run:
+        ground = _ground(run, recipe, progress.tell)
+        plan = ground.plan(budget_flops(ground, *parse_budget(budget)) if budget else None)
+        if check:
+            widths = sorted({int(dict(r.candidate.facts)["width"]) for r in plan.rungs} | {recipe.student.width})
+            band = coordinate_band(measure_activations(ground, widths))
+            found["coordinates"] = {"band": band, "holds": holds(band), "widths": widths}
+        table = climb(run, ground, plan, progress.tell)
+        write_atomically(run.path / "ladder" / "plan.json", json.dumps(as_dict(plan), indent=1).encode())
+        if check:
+            middle = next(r for r in ground.rungs(plan)[len(plan.rungs) // 2 :] if r.role in ("rung", "held-out"))
+            found["sweep"] = judge_sweep(sweep_rung(ground, run, middle, progress.tell)) | {"rung": middle.name}
+    found |= {"table": str(table), "rungs": len(plan.rungs), "compute": plan.compute, "share": plan.compute / plan.target.compute}
+    if as_json:
+        sys.stdout.write(json.dumps(found) + "\n")
+        return
+    if check:
+        c, s = found["coordinates"], found["sweep"]
+        sys.stdout.write(f"widths   activations within a factor of {max(c['band'].values()):.2f} over widths {c['widths']}: {'holds' if c['holds'] else 'DOES NOT HOLD: the learning rate does not carry over'}\nsweep    rung {s['rung']}: best at {s['best_factor']:g} times the transferred learning rate, {100 * s['lost']:.2f} % lost: {'agrees' if s['agrees'] else 'DOES NOT AGREE: tune the recipe at this size'}\n")
+    sys.stdout.write(f"ladder   {found['rungs']} rungs, {found['compute']:.3g} FLOP, 1/{1 / found['share']:,.0f} of the target\ntable    {table}\n")
+
+
+def show_forecast(source: Path, target: str, sealed: bool, as_json: bool) -> None:
+    """Print what a ladder says of a target; seal it where asked."""
+    from limbeck.predicting import parse_target
+
+    if source.suffix == ".csv":
+        if not target or target.startswith("x"):
+            raise LimbeckError("a table knows no student of its own", "--target", "give a compute (1e21) or size,data (7e9,140e9)")
+        rows, asked = read_rows(source), parse_target(target)
+        fitted, _ = fit_ladder(rows)
+        size, data = (asked["size"], asked["data"]) if "size" in asked else fitted.best_split(asked["compute"])
+        _say(forecast_table(rows, Candidate(size=size, data=data, compute=asked.get("compute", 6 * size * data)), float("nan"), 12.0), as_json)
+        return
+    from limbeck.recipe.load import load_recipe
+
+    if not (source / "ladder" / "runs.csv").exists():
+        raise LimbeckError("this run has no ladder", str(source), "`limbeck predict ladder` first")
+    recipe = load_recipe(str(source / "recipe.toml"), ())
+    if target.startswith("x"):
+        try:
+            recipe = recipe.model_copy(update={"predict": recipe.predict.model_copy(update={"larger": float(target[1:])})})
+        except ValueError:
+            raise LimbeckError(f"'{target}' is no target", "--target", "x4 is a student of four times the size and data") from None
+    elif target:
+        raise LimbeckError("a run's forecast speaks of its own student or of one so many times larger", "--target", "x4; or name the table ladder/runs.csv with a compute")
+    with open_run(source, (source / "recipe.toml").read_text(encoding="utf-8"), recipe.recipe.seed) as run:
+        ground = _ground(run, recipe, lambda *_: None)
+        table = run.path / "ladder" / "runs.csv"
+        found = forecast_ladder(run, ground, table)
+        if sealed:
+            steps = list((run.path / "train").glob("student-s*/manifest.json"))
+            if recipe.predict.larger == 1 and steps:
+                raise LimbeckError("the student this forecast speaks of is trained already", str(source), "nothing can be sealed after the run: forecast another one (--target x4)")
+            found = seal_found(run, ground, table, found)
+    _say(found, as_json)
+
+
+def _say(found: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        sys.stdout.write(json.dumps(found) + "\n")
+        return
+    held = found["tests"].get("loss")
+    sys.stdout.write(f"held out   off by {100 * held['error']:.2f} % from {held['times']:.0f} times less compute (interval ±{100 * held['half_width']:.1f} %)\n" if held else "held out   nothing: too few rungs; untested\n")
+    for name, said in found["forecast"].items():
+        times = 100 if name == "score" else 1
+        sys.stdout.write(f"{name:<18} {said['refused']}\n" if "refused" in said else f"{name:<18} {times * said['value']:.4f} [{times * said['low']:.4f}, {times * said['high']:.4f}]\n")
+    sys.stdout.writelines(f"doubt      {d}\n" for d in found["doubts"])
+    if "sha256" in found:
+        sys.stdout.write(f"sealed     {found['made']}  sha256 {found['sha256']}\n")
+
+
+def show_check(path: Path, as_json: bool) -> None:
+    """A run's forecast scored, or the ledger."""
+    if path.is_file():
+        lines = seal.read_ledger(path)
+        if as_json:
+            sys.stdout.write(json.dumps(lines) + "\n")
+            return
+        for line in lines:
+            sys.stdout.write(f"{line['at']}  {line['kind']:<8} {line['run']}  {line['seal'][:12]}\n")
+            sys.stdout.writelines(f"    {_judgement(n, r)}\n" for n, r in line.get("judged", {}).items() if r.get("came") is not None)
+        return
+    judged = check_run(path)
+    if as_json:
+        sys.stdout.write(json.dumps(judged) + "\n")
+        return
+    sys.stdout.write(f"{judged['standing']} ({judged['sealed']}, {judged['seal'][:12]}), ladder 1/{1 / judged['share']:,.0f} of the compute\n")
+    sys.stdout.writelines(_judgement(name, row) + "\n" for name, row in judged["judged"].items())

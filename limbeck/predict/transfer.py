@@ -1,0 +1,84 @@
+"""Learning rate, batch and schedule carried from one size to another, and two tests of whether that may be done.
+
+Width: an update must change what a layer puts out by as much at every width (muP; arXiv 2203.03466, 2310.17813). The project's Muon makes
+updates whose elements have a size of 0.2 lr whatever the shape, so that their spectral norm grows with the root of the width: lr falls with
+width^-1/2. AdamW's updates of a matrix add up along the gradient's direction, and lr falls with width^-1. Depth: branches are added, unscaled,
+to one stream, so lr falls with layers^-1/2 (CompleteP, arXiv 2505.01618, would scale the branches by 1/layers instead: another network).
+Duration: the batch grows with data^0.57 (arXiv 2503.04715), the lr with the root of the batch, and falls with data^-0.32 (arXiv 2409.19913).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from limbeck.errors import LimbeckError
+
+WIDTH_POWER = {"muon": 0.5, "adamw": 1.0}
+DEPTH_POWER, BATCH_POWER, DURATION_POWER = 0.5, 0.57, 0.32
+LEAST_BATCH = 8
+BAND = 2.0  # activations of all widths within this factor of each other: the transfer holds
+AGREES = 0.01  # the transferred lr's loss above the best of a sweep, relative
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """What decides how a student is trained. `examples` is all that is seen, repeats included."""
+
+    width: int
+    layers: int
+    examples: int
+    batch: int
+    lr: float
+    warmup: int
+    ema: float
+    optimizer: str = "muon"
+
+    @property
+    def steps(self) -> int:
+        """Optimizer steps."""
+        return max(1, round(self.examples / self.batch))
+
+
+def transfer(known: Setting, *, width: int, layers: int, examples: int) -> Setting:
+    """The setting for another width, depth and amount of data, from one that is known to be good."""
+    if known.optimizer not in WIDTH_POWER:
+        raise LimbeckError(f"no rule carries learning rates of {known.optimizer!r} to another width", "train.optimizer", f"one of {', '.join(WIDTH_POWER)}")
+    data = examples / known.examples
+    batch = max(min(LEAST_BATCH, known.batch), round(known.batch * data**BATCH_POWER))
+    lr = known.lr * (width / known.width) ** -WIDTH_POWER[known.optimizer] * (layers / known.layers) ** -DEPTH_POWER * data**-DURATION_POWER * math.sqrt(batch / known.batch)
+    steps = max(1, round(examples / batch))
+    share = known.warmup / known.steps
+    remembered = (1 - known.ema) * known.steps / steps  # the running mean covers the same part of the run
+    return Setting(width=width, layers=layers, examples=examples, batch=batch, lr=lr, warmup=max(1, round(share * steps)), ema=max(0.0, 1 - min(1.0, remembered)), optimizer=known.optimizer)
+
+
+def coordinate_band(activations: Mapping[int, Mapping[str, float]]) -> dict[str, float]:
+    """For each place in the network, the largest root mean square over widths divided by the smallest; 1 is perfect.
+
+    `activations` maps a width to each place's root mean square after a few steps.
+    """
+    if len(activations) < 2:
+        raise LimbeckError("one width shows nothing of how activations change with it", "coordinate check", "measure two widths or more")
+    places = set.intersection(*(set(a) for a in activations.values()))
+    out = {}
+    for place in sorted(places):
+        values = [a[place] for a in activations.values()]
+        out[place] = max(values) / max(min(values), 1e-12) if all(map(math.isfinite, values)) else math.inf
+    return out
+
+
+def holds(band: Mapping[str, float]) -> bool:
+    """Whether every place stays within the band."""
+    return bool(band) and max(band.values()) <= BAND
+
+
+def judge_sweep(losses: Mapping[float, float]) -> dict[str, float | bool]:
+    """Losses of one rung by factor on the transferred lr: the best factor, how much is lost by factor 1, and whether it agrees."""
+    if 1.0 not in losses or len(losses) < 3:
+        raise LimbeckError("a sweep needs the transferred learning rate and one on each side of it", "lr sweep", "give losses for factors such as 0.5, 1 and 2")
+    finite = {factor: loss for factor, loss in losses.items() if math.isfinite(loss)}
+    best = min(finite, key=lambda factor: finite[factor]) if finite else math.nan
+    lost = losses[1.0] / finite[best] - 1 if finite else math.inf
+    return {"best_factor": best, "lost": lost, "agrees": math.isfinite(lost) and lost <= AGREES}
