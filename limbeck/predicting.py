@@ -46,6 +46,11 @@ def read_fit(table: Path, law: str, columns: Sequence[str], unit: str, drop_miss
 
 def show_fit(table: Path, target: Sequence[str] = (), law: str = "ensemble", columns: Sequence[str] = (), unit: str = "nats", drop_missing: bool = False, level: float = 0.9, page: Path | None = None, as_json: bool = False) -> None:
     """Fit a table and forecast targets; the held-out rung comes first."""
+    if law == "finetuning":
+        if page:
+            raise LimbeckError("no page is drawn of fine-tuning curves", "--page", "leave it out")
+        show_finetuning(table, target, columns, unit, level, as_json)
+        return
     fitted = read_fit(table, law, columns, unit, drop_missing)
     forecasts = [fitted.predict(**parse_target(t), level=level) for t in target]
     if page:
@@ -99,3 +104,27 @@ def nearest_record(reach: float) -> tuple[str, dict[str, Any]]:
 def _record(f: Forecast) -> str:
     r, row = nearest_record(f.reach)
     return f"record     {r} times beyond the runs, on {row['tables']} tables of other people's runs: mean error {row['mean_error']} %, 90 % intervals held {100 * row['coverage']:.0f} % of {row['targets']} targets ({100 * row['coverage_by_table']:.0f} % by table), each table left out of what was learnt\n"
+
+
+def show_finetuning(table: Path, target: Sequence[str], columns: Sequence[str], unit: str, level: float, as_json: bool) -> None:
+    """Forecast each curve of a table of fine-tuning losses; a target is an amount of data."""
+    from limbeck.predict.finetuning import learnt as tuning_record
+    from limbeck.predict.finetuning import read_curves
+
+    curves = read_curves(table, parse_columns(columns), unit)
+    wanted = [parse_target(t).get("compute") for t in target]
+    if None in wanted:
+        raise LimbeckError("a fine-tuning target is one number", "--target", "give an amount of data in the table's own count: 1.6e6")
+    forecasts = [curve.predict(data, level) for curve in curves for data in wanted if data is not None]
+    record = tuning_record()["record"]
+    if as_json:
+        sys.stdout.write(json.dumps({"curves": [{"run": c.run, "points": len(c.data), "largest": float(c.data[-1])} for c in curves], "forecasts": [asdict(f) for f in forecasts], "record": record}) + "\n")
+        return
+    out = sys.stdout.write
+    for curve in curves:
+        out(f"curve      {curve.run}: {len(curve.data)} amounts of data, {curve.data[0]:,.0f} to {curve.data[-1]:,.0f}; loss {curve.losses[0]:.4f} to {curve.losses[-1]:.4f} nats\n")
+    for f in forecasts:
+        out(f"forecast   {f.loss:.4f} nats [{f.low:.4f}, {f.high:.4f}], {100 * f.level:g} %, at {f.data:,.0f} ({f.times:,.1f} times): {f.run}\n           by law: " + ", ".join(f"{k} {v:.4f}" for k, v in f.by_law.items()) + "\n")
+        out("".join(f"warning    {w}\n" for w in f.warnings))
+    for times, row in record.items():
+        out(f"record     {times} times the data, {row['curves']} public curves: mean error {row['mean_error']} % (a straight line {row['straight_line']} %), 90 % intervals held {100 * row['coverage']:.0f} %\n")

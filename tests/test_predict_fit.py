@@ -71,7 +71,7 @@ def test_too_far_a_target_is_warned_of_and_then_refused():
 
 def test_compute_alone_is_enough_for_a_frontier():
     compute = np.geomspace(1e16, 1e19, 8)
-    fitted = fit({"C": compute, "loss": 1.5 + 40 * compute**-0.1})
+    fitted = fit({"C": compute.tolist(), "loss": (1.5 + 40 * compute**-0.1).tolist()})
     forecast = fitted.predict(compute=1e20)
     assert forecast.size is None and forecast.loss == pytest.approx(1.5 + 40 * 1e20**-0.1, rel=0.05)
     with pytest.raises(LimbeckError, match="knows only compute"):
@@ -109,7 +109,7 @@ BAD = {
     "copies": (lambda: ladder()[:3] * 5, "different runs remain"),
     "two units": (mixed, "two units"),
     "negative floor": (sinking, "negative irreducible loss"),
-    "too many": (lambda: {"N": np.ones(200_000), "D": np.ones(200_000), "loss": np.ones(200_000)}, "points of training curves"),
+    "too many": (lambda: {"N": [1.0] * 200_000, "D": [1.0] * 200_000, "loss": [1.0] * 200_000}, "points of training curves"),
     "negative loss": (lambda: [r | {"loss": -r["loss"]} for r in ladder()], "zero or negative"),
     "no loss": (lambda: [{"N": 1, "D": 2}] * 6, "lacks loss"),
     "words": (lambda: [r | {"loss": "low"} for r in ladder()], "is no number"),

@@ -30,6 +30,7 @@ from limbeck.predict.tables import FEWEST, Rows, Runs, read_runs
 from limbeck.predict.units import refuse_mixed_units
 
 FARTHEST = 4.5  # factors of ten beyond the largest run; further is refused
+FRONTIER_LAWS = tuple(name for name in LAWS if name not in ("rectified", "distilled"))
 HOPELESS = 0.10  # a held-out rung missed by more, in ln L: not predictable
 
 
@@ -175,9 +176,10 @@ def fit(runs: str | Path | Rows | Runs, *, law: str = "ensemble", columns: Mappi
 
     Raises LimbeckError for tables that no honest forecast can be made from.
     """
+    if law != "ensemble" and law not in FRONTIER_LAWS:
+        others = {"rectified": "limbeck.predict.finetuning, `--law finetuning`", "distilled": "limbeck.predict.distillation, `limbeck predict questions --teacher`"}
+        raise LimbeckError(f"the law '{law}' is not for runs of size and data" if law in others else f"there is no law '{law}'", "law", others.get(law) or f"ensemble, {', '.join(FRONTIER_LAWS)}, finetuning")
     table = read_runs(runs, columns, unit, drop_missing)
-    if law != "ensemble" and law not in LAWS:
-        raise LimbeckError(f"there is no law '{law}'", "law", f"ensemble, {', '.join(LAWS)}")
     members = ENSEMBLE if law == "ensemble" else (single(law),)
     needs = {need for m in members for need in LAWS[m.law].needs}
     if law != "ensemble" and ((needs & {"n", "d"} and not table.has_sizes) or ("u" in needs and table.unique is None)):

@@ -68,9 +68,9 @@ def read_runs(source: str | Path | Rows | Runs, columns: Mapping[str, str] | Non
         return source
     if unit not in UNITS:
         raise LimbeckError(f"'{unit}' is no unit of loss", "unit", f"one of {', '.join(UNITS)}")
-    table, name = _columns_of(source)
+    table, name = columns_of(source)
     found = _match(table, columns or {}, name)
-    numbers = {key: _numbers(table[column], column, name) for key, column in found.items() if key not in ("run",)}
+    numbers = {key: numbers_of(table[column], column, name) for key, column in found.items() if key not in ("run",)}
     notes: list[str] = []
     mask = _measured(numbers, name, drop_missing, notes)
     numbers = {key: values[mask] for key, values in numbers.items()}
@@ -82,7 +82,7 @@ def read_runs(source: str | Path | Rows | Runs, columns: Mapping[str, str] | Non
     return _checked(runs)
 
 
-def _columns_of(source: Any) -> tuple[dict[str, list[Any]], str]:
+def columns_of(source: Any) -> tuple[dict[str, list[Any]], str]:
     if isinstance(source, str | Path):
         path = Path(source)
         try:
@@ -139,7 +139,7 @@ def _match(table: Mapping[str, Any], columns: Mapping[str, str], name: str) -> d
     return found
 
 
-def _numbers(values: Sequence[Any], column: str, name: str) -> np.ndarray:
+def numbers_of(values: Sequence[Any], column: str, name: str) -> np.ndarray:
     """Floats; infinite where blank (not measured), NaN where NaN was written."""
     out = np.empty(len(values))
     for at, value in enumerate(values):
