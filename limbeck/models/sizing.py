@@ -167,7 +167,7 @@ def memory_bytes(shape: Shape, training: Training) -> dict[str, int]:
 
     weights     4 P, or 2 of the frozen and 4 of the trained with LoRA in bfloat16; `casts` 2 more of each matrix under autocast
     gradients   4 a trained weight; moments 8 (AdamW), or 4 for the blocks' matrices with Muon (its momentum)
-    mean        4 a trained weight: the running mean; a tied head has two names in a state dict and is kept under both
+    mean        4 a trained weight: the running mean; a tied head is kept once
     logits      2 x 4 x chunk x V: a chunk's logits and their gradient
     optimizer   Muon orthogonalizes all matrices of one shape together: 10 bytes a weight of the largest such group
     buckets     4 a trained weight with DDP, which copies gradients into buckets to send them
@@ -181,7 +181,7 @@ def memory_bytes(shape: Shape, training: Training) -> dict[str, int]:
     frozen = count.total - trained
     parts = {
         "weights": 4 * trained + frozen * (2 if training.bf16 else 4), "gradients": 4 * trained,
-        "moments": 8 * trained - (4 * count.matrices if training.muon and not training.lora_rank else 0), "mean": 4 * (trained + (shape.vocabulary * shape.width if shape.tied and not training.lora_rank else 0)),
+        "moments": 8 * trained - (4 * count.matrices if training.muon and not training.lora_rank else 0), "mean": 4 * trained,
     }  # fmt: skip
     parts = {name: size // split for name, size in parts.items()}
     parts["casts"] = 2 * (count.matrices + shape.vocabulary * shape.width if not training.lora_rank else count.adapters) if training.bf16 and training.strategy != "fsdp" else 0

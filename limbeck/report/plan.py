@@ -12,7 +12,7 @@ ORDER = ("weights", "casts", "gradients", "moments", "mean", "slack", "activatio
 
 def print_plan(plan: dict[str, Any], console: Console | None = None) -> None:
     """Each student's parameters, memory, time and price, then the teacher and what is assumed."""
-    out = console or Console(width=118, highlight=False)
+    out = console or Console(width=100, highlight=False)
     for student in plan["students"]:
         _print_student(student, plan["seeds"], out)
     _print_teacher(plan["teacher"], out)

@@ -47,7 +47,7 @@ def load_checkpoint(path: Path, model: nn.Module, mean: RunningMean, optimizer: 
     except (SafetensorError, OSError, KeyError, TypeError, ValueError) as problem:
         raise LimbeckError(f"the checkpoint is damaged: {problem}", str(path), "delete this file; the step starts again from its beginning") from problem
     model.load_state_dict({n[6:]: t for n, t in tensors.items() if n.startswith("model.")}, strict=not mean.is_partial)
-    mean.weights = {n[5:]: t for n, t in tensors.items() if n.startswith("mean.")}
+    mean.weights = {n[5:]: t for n, t in tensors.items() if n.startswith("mean.") and n[5:] in mean.weights}
     state: dict[int, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():
         if name.startswith("optimizer."):

@@ -30,7 +30,7 @@ from limbeck.train.batches import Batches, make_batch
 from limbeck.train.checkpoint import load_checkpoint, save_checkpoint
 from limbeck.train.device import take_to
 from limbeck.train.encoded import encode_dataset
-from limbeck.train.optimizer import RunningMean, lr_at, make_optimizer
+from limbeck.train.optimizer import RunningMean, lr_at, make_optimizer, refuse_split
 
 Progress = Callable[[dict[str, Any]], None]
 LOG_EVERY = 20
@@ -92,6 +92,7 @@ def train(
     checkpoint = step.path / "checkpoint.safetensors"
     state = load_checkpoint(checkpoint, course.network, mean, optimizer) or {"step": 0, "best": math.inf, "best_step": -1, "seconds": 0.0}
     model, optimizer = accelerator.prepare(_Trainee(course.network), optimizer)
+    refuse_split(course.network)
     if section.compile:
         model = torch.compile(model)
     loop = _Loop(accelerator, model, course, mean, optimizer, section, seed, step, progress)

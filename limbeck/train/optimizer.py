@@ -8,7 +8,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 
+from limbeck.errors import LimbeckError
 from limbeck.models.precision import is_bf16_native
 
 # The quintic a x + b x^3 + c x^5 whose iteration brings every singular value near 1 (Jordan et al., 2024, "Muon").
@@ -95,15 +97,31 @@ def lr_at(step: int, steps: int, peak: float, warmup: int) -> float:
 
 
 def learnt_state(model: nn.Module) -> dict[str, Tensor]:
-    """The part of a network's state that training changes: all of it but frozen weights."""
+    """The part of a network's state that training changes: all of it but frozen weights. What has two names (a tied head) is there once."""
     frozen = {name for name, p in model.named_parameters(remove_duplicate=False) if not p.requires_grad}
-    return {name: t for name, t in model.state_dict().items() if name not in frozen}
+    found: dict[str, Tensor] = {}
+    seen: set[tuple[Any, ...]] = set()
+    for name, tensor in model.state_dict().items():
+        place = (tensor.data_ptr(), tuple(tensor.shape), tensor.stride())
+        if name not in frozen and not (place[0] and place in seen):
+            seen.add(place)
+            found[name] = tensor
+    return found
+
+
+def refuse_split(model: nn.Module) -> None:
+    """Raises LimbeckError where weights are split over devices (FSDP), before the first step."""
+    if any(isinstance(p, DTensor) for p in model.parameters()):
+        raise LimbeckError(
+            "the running mean of the weights is not split over devices yet, so this loop cannot train with FSDP", "accelerate launch --use_fsdp",
+            "leave FSDP out (DDP runs); where one device is too small, student.lora_rank or a smaller train.batch; `limbeck make RECIPE --plan` says what would need less",
+        )  # fmt: skip
 
 
 class RunningMean:
     """An exponential moving average of weights: decay min(d, (1+t)/(10+t)), so that early steps do not linger.
 
-    Frozen weights are left out; `is_partial` says that there are some.
+    Frozen weights are left out, and second names of one tensor; `is_partial` says that there are some.
     """
 
     def __init__(self, model: nn.Module, decay: float) -> None:
