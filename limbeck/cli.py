@@ -457,6 +457,31 @@ def predict_fit(
     show_fit(table, target or (), law, column or (), unit, drop_missing, level, page, as_json)
 
 
+@predict_app.command("questions")
+def predict_questions(
+    table: Annotated[Path, typer.Argument(metavar="RUNS.csv", help="columns N, D, loss; a row a run")],
+    loss: Annotated[float | None, typer.Option("--loss", help="nats to reach: the smallest student that does")] = None,
+    probability: Annotated[float, typer.Option("--probability", help="with which chance")] = 0.9,
+    most_data: Annotated[float | None, typer.Option("--most-data", help="no student may need more data")] = None,
+    served: Annotated[float | None, typer.Option("--served", metavar="TOKENS", help="with --loss: the size cheapest to train and serve so many tokens")] = None,
+    price: Annotated[float | None, typer.Option("--price", metavar="DOLLARS", help="of one FLOP: 2e-18 is about $2 an hour at 2.8e14 FLOP/s")] = None,
+    run: Annotated[str, typer.Option("--run", metavar="N,D", help="a student: how far from the best split of its compute")] = "",
+    rung: Annotated[str, typer.Option("--rung", metavar="N,D", help="with --run: is this one rung more worth it")] = "",
+    seen: Annotated[float | None, typer.Option("--seen", metavar="D", help="with --run and --now: a run under way, after so much data")] = None,
+    now: Annotated[float | None, typer.Option("--now", metavar="LOSS", help="its loss then; with --loss: the chance of reaching that")] = None,
+    teacher: Annotated[list[str] | None, typer.Option("--teacher", metavar="NAME=LOSS", help="with --run and a column teacher_loss: teacher or none, and which; may be repeated")] = None,
+    quantised: Annotated[Path | None, typer.Option("--quantised", metavar="RUNGS.csv", help="with --run: what quantising costs, from rungs with columns N, D, penalty")] = None,
+    column: Annotated[list[str] | None, typer.Option("--column", metavar="KIND=NAME", help="which column holds what; may be repeated")] = None,
+    unit: Annotated[str, typer.Option("--unit", help="of the losses: nats, bits or bits_per_byte")] = "nats",
+    as_json: Json = False,
+) -> None:  # fmt: skip
+    """How small, how dear, teacher or none, one rung more, stop now: answers from a table of runs."""
+    from limbeck.predicting import answer_questions
+
+    asked = {"loss": loss, "probability": probability, "most_data": most_data, "served": served, "price": price, "run": run, "rung": rung, "seen": seen, "now": now, "teacher": teacher or [], "quantised": quantised}
+    answer_questions(table, asked, column or [], unit, as_json)
+
+
 @predict_app.command("plan")
 def predict_plan(
     table: Annotated[Path | None, typer.Argument(metavar="[RUNS.csv]", help="runs you have already: what they tell is not paid for again")] = None,

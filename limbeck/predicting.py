@@ -12,7 +12,7 @@ from typing import Any
 from limbeck.errors import LimbeckError
 from limbeck.predict.intervals import learnt
 from limbeck.predict.scaling import Fit, Forecast, fit
-from limbeck.predict.tables import NAMES
+from limbeck.predict.tables import NAMES, columns_of, numbers_of, read_runs
 
 
 def parse_target(text: str) -> dict[str, float]:
@@ -128,3 +128,87 @@ def show_finetuning(table: Path, target: Sequence[str], columns: Sequence[str], 
         out("".join(f"warning    {w}\n" for w in f.warnings))
     for times, row in record.items():
         out(f"record     {times} times the data, {row['curves']} public curves: mean error {row['mean_error']} % (a straight line {row['straight_line']} %), 90 % intervals held {100 * row['coverage']:.0f} %\n")
+
+
+def pair(text: str, option: str) -> tuple[float, float]:
+    """'1e9,2e10' is a size and data."""
+    found = parse_target(text)
+    if "size" not in found:
+        raise LimbeckError(f"'{text}' is no size and data", option, "give size,data such as 1e9,2e10")
+    return found["size"], found["data"]
+
+
+def answer_questions(table: Path, asked: dict[str, Any], columns: list[str], unit: str, as_json: bool) -> None:
+    """Answer what was asked: a loss to reach, a run to judge, teachers to weigh, rungs to quantise."""
+    answers: dict[str, Any] = {}
+    if asked["teacher"]:
+        answers |= _teachers(table, asked, columns, unit)
+    if asked["loss"] is not None or asked["run"]:
+        answers |= _of_fit(table, asked, columns, unit)
+    if asked["quantised"]:
+        answers["quantised"] = _quantised(asked)
+    if not answers:
+        raise LimbeckError("nothing was asked", "limbeck predict questions", "--loss 2.5 asks for the smallest student; --run N,D how good that split is; --teacher NAME=LOSS with --run: teacher or none")
+    if as_json:
+        sys.stdout.write(json.dumps(answers) + "\n")
+        return
+    for name, found in answers.items():
+        sys.stdout.write(f"{name:<10} {_line(found)}\n")
+
+
+def _line(found: dict[str, Any]) -> str:
+    said = lambda v: f"{v:.4g}" if isinstance(v, float) else ", ".join(f"{k} {said(x)}" for k, x in v.items()) if isinstance(v, dict) else " to ".join(said(x) for x in v) if isinstance(v, tuple) else str(v)  # noqa: E731
+    return "; ".join(f"{k.replace('_', ' ')} {said(v)}" for k, v in found.items() if v not in (None, ()))
+
+
+def _of_fit(table: Path, asked: dict[str, Any], columns: list[str], unit: str) -> dict[str, Any]:
+    from limbeck.predict import questions
+
+    fitted = read_fit(table, "ensemble", columns, unit, False)
+    out: dict[str, Any] = {}
+    price = asked["price"]
+    if asked["loss"] is not None and asked["seen"] is None:
+        out["smallest"] = asdict(questions.smallest_student(fitted, asked["loss"], asked["probability"], asked["most_data"], price))
+        if asked["served"] is not None:
+            out["served"] = asdict(questions.cheapest_to_serve(fitted, asked["loss"], asked["served"], asked["most_data"], price))
+    if asked["run"]:
+        size, data = pair(asked["run"], "--run")
+        out["split"] = questions.gap_to_best(fitted, size, data)
+        if asked["rung"]:
+            out["rung"] = questions.one_more_rung(fitted, size, data, pair(asked["rung"], "--rung"))
+        if asked["seen"] is not None:
+            if asked["now"] is None:
+                raise LimbeckError("the running loss is not said", "--now", "give the loss measured after --seen data")
+            out["course"] = questions.on_course(fitted, size, data, asked["seen"], asked["now"], asked["loss"])
+    return out
+
+
+def _teachers(table: Path, asked: dict[str, Any], columns: list[str], unit: str) -> dict[str, Any]:
+    from limbeck.predict.distillation import fit_distillation
+
+    if not asked["run"]:
+        raise LimbeckError("which student?", "--run", "with --teacher give the student's size,data")
+    teachers = {}
+    for text in asked["teacher"]:
+        name, _, loss = text.partition("=")
+        try:
+            teachers[name] = float(loss)
+        except ValueError:
+            raise LimbeckError(f"'{text}' names no teacher's loss", "--teacher", "give NAME=LOSS, the loss in nats on the students' own text") from None
+    size, data = pair(asked["run"], "--run")
+    asked["run"] = ""  # the split is judged of students alone, whose rows are not asked for here
+    return {"teacher": asdict(fit_distillation(read_runs(table, parse_columns(columns), unit)).choose(size, data, teachers))}
+
+
+def _quantised(asked: dict[str, Any]) -> dict[str, float]:
+    if not asked["run"]:
+        raise LimbeckError("which student?", "--run", "with --quantised give the student's size,data")
+    from limbeck.predict import questions
+
+    table, name = columns_of(asked["quantised"])
+    missing = [c for c in ("N", "D", "penalty") if c not in table]
+    if missing:
+        raise LimbeckError(f"the table of quantised rungs lacks {', '.join(missing)}", name, "columns N, D and penalty (loss after less loss before, nats)")
+    columns = {c: numbers_of(table[c], c, name) for c in ("N", "D", "penalty")}
+    rows = [{c: float(columns[c][j]) for c in columns} for j in range(len(columns["N"]))]
+    return questions.quantisation_cost(rows, *pair(asked["run"], "--run"))
