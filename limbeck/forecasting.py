@@ -17,8 +17,10 @@ from limbeck.predict import capability, seal
 from limbeck.predict.ladder import read_rows
 from limbeck.predict.plan import Candidate, Plan, as_dict, choose_rungs, parse_budget, plain_grid
 from limbeck.predict.diagnosis import diagnose
-from limbeck.predict.ensemble import ENSEMBLE, fit_ensemble
-from limbeck.predict.scaling import Fit, fit, hold_out
+from limbeck.predict.ensemble import ENSEMBLE, combine, fit_ensemble, predict_all
+from limbeck.predict.intervals import Spread, half_width, raw_spread, reach_of
+from limbeck.predict.scaling import Fit, HeldOut, fit
+from limbeck.predict.tables import Runs
 from limbeck.predict.transfer import coordinate_band, holds, judge_sweep
 from limbeck.recipe.schema import Recipe
 from limbeck.run import Run, code_version, open_run, write_atomically
@@ -35,12 +37,30 @@ def fit_ladder(rows: list[dict[str, Any]]) -> tuple[Fit, str]:
     Intervals keep the factor learnt on tables of text, and are widened where the held-out rung was missed.
     """
     plain = fit([{name: row[name] for name in ("N", "D", "C", "loss")} for row in rows])
-    table = plain.runs
-    fits = tuple(fit_ensemble(table, TASK))
-    task = Fit(table, fits, plain.resamples, tuple(diagnose(table, fits)), hold_out(table, TASK))
-    if plain.held_out and task.held_out and task.held_out.error < plain.held_out.error:
-        return task, "task"
-    return plain, "text"
+    table, best = plain.runs, None
+    for name, members in (("text", ENSEMBLE), ("task", TASK)):
+        held = hold_out_rung(table, members)
+        if best is None or (held and best[1] and held.error < best[1].error):
+            best = name, held, members
+    assert best is not None
+    name, held, members = best
+    fits = tuple(fit_ensemble(table, members))
+    return Fit(table, fits, plain.resamples, tuple(diagnose(table, fits)), held), name
+
+
+def hold_out_rung(table: Runs, members: Any) -> HeldOut | None:
+    """The top rung alone, forecast from all others: what a plan trains it for."""
+    top = float(table.compute.max())
+    target, rest = table.keep(table.compute >= 0.999 * top), table.keep(table.compute < 0.999 * top)
+    if len(rest) < 4 or rest.compute.max() < 1.5 * rest.compute.min():
+        return None
+    where = (target.sizes, target.data, target.compute)
+    fits = fit_ensemble(rest, members)
+    values = combine(predict_all(fits, *where), fits)
+    half = half_width(raw_spread(Spread(rest, fits, 40).parts(*where)), reach_of(rest, target.compute))
+    errors = np.abs(np.expm1(values - np.log(target.losses)))
+    seen = tuple({"compute": float(c), "loss": float(o), "forecast": float(np.exp(v)), "half_width": float(h)} for c, o, v, h in zip(target.compute, target.losses, values, half, strict=True))
+    return HeldOut(times=float(top / rest.compute.max()), fitted=len(rest), held_out=len(target), error=float(errors.mean()), worst=float(errors.max()), half_width=float(half.mean()), targets=seen)
 
 
 def forecast_table(rows: list[dict[str, Any]], target: Candidate, symbols: float, letters: float, passes: np.ndarray | None = None) -> dict[str, Any]:
