@@ -20,12 +20,13 @@ from limbeck.predict.ensemble import ENSEMBLE, Fitted, prior_of
 from limbeck.predict.laws import LAWS, Array
 
 NOISE = 0.01  # of ln L at one rung: a seed, and what a law misses
-DRIFT = 0.003  # more for each factor e between rung and target
+DRIFT = 0.008  # more for each factor e between rung and target: laws missed by 3.5 % on average from 100 times less compute (docs/predict.md)
 RESERVE = 0.15  # of the budget, for a rung that must be run again
 SIZES = 4  # the fewest
 STEP = 1.25  # least ratio between two neighbouring sizes
 LONGER = 3.0  # how much longer the over-trained rung is trained, at least
 MOST = 16  # rungs
+FAR = 100.0  # times below the top rung: what is learnt there is another thing than what the target still has to learn
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,12 +147,16 @@ def _skeletons(grid: Sequence[Candidate]) -> list[list[tuple[int, str, int]]]:
 
 
 def _fill(grid: Sequence[Candidate], design: Design, skeleton: list[tuple[int, str, int]], left: float) -> list[tuple[int, str, int]]:
-    """The skeleton and whatever else the money pays for, the most told for a FLOP first; nothing as large as the held-out rung."""
+    """The skeleton and whatever else the money pays for, the most told for a FLOP first; nothing as large as the held-out rung, nor hopelessly small.
+
+    What a law misses at a place it misses with every seed: no place is run more than twice.
+    """
     full, top = list(skeleton), grid[skeleton[0][0]].compute / 1.5
+    least = grid[skeleton[0][0]].compute / FAR
     for _ in range(MOST - len(skeleton)):
         picks = [at for at, _, _ in full]
         now = design.variance(picks)
-        gains = {at: (now - design.variance([*picks, at])) / c.compute for at, c in enumerate(grid) if c.compute <= min(left, top)}
+        gains = {at: (now - design.variance([*picks, at])) / c.compute for at, c in enumerate(grid) if least <= c.compute <= min(left, top) and picks.count(at) < 2}
         best = max(gains, key=lambda at: gains[at], default=None)
         if best is None or gains[best] * grid[best].compute < 0.01 * now:
             break
