@@ -72,3 +72,8 @@ def test_what_is_no_budget_is_refused(text):
 def test_no_budget_is_not_infinite():
     with pytest.raises(LimbeckError, match="no budget"):
         choose_rungs(plain_grid(TARGET), TARGET, math.inf)
+
+
+def test_a_budget_below_every_candidate_pays_for_no_ladder():
+    with pytest.raises(LimbeckError, match="pays for no ladder"):
+        choose_rungs([], TARGET, 1e6)

@@ -102,7 +102,7 @@ def choose_rungs(grid: Sequence[Candidate], target: Candidate, budget: float, fi
     """The best ladder that the budget (FLOP) pays for. Raises LimbeckError where it pays for none, or the target is no larger than the grid."""
     if not (math.isfinite(budget) and budget > 0):
         raise LimbeckError(f"{budget} is no budget", "--budget", "give FLOP (1e15), time (2h) or dollars ($5)")
-    if not grid or target.compute <= max(c.compute for c in grid if c.compute <= budget) if any(c.compute <= budget for c in grid) else not grid:
+    if target.compute <= max((c.compute for c in grid if c.compute <= budget), default=0.0):
         raise LimbeckError(f"the target ({target.compute:.3g} FLOP) is no larger than its ladder", "--target", "train it: nothing needs to be forecast; or lower the budget")
     design = Design(grid, target, fits)
     best: tuple[float, list[tuple[int, str, int]]] | None = None
