@@ -14,11 +14,11 @@ import numpy as np
 from limbeck.errors import LimbeckError
 from limbeck.laddering import Ground, climb, last_loss, measure_activations, refuse_untrainable, sweep_rung, top_one
 from limbeck.predict import capability, seal
-from limbeck.predict.ladder import read_rows
-from limbeck.predict.plan import Candidate, Plan, as_dict, choose_rungs, parse_budget, plain_grid
 from limbeck.predict.diagnosis import diagnose
 from limbeck.predict.ensemble import ENSEMBLE, combine, fit_ensemble, predict_all
 from limbeck.predict.intervals import Spread, half_width, raw_spread, reach_of
+from limbeck.predict.ladder import read_rows
+from limbeck.predict.plan import Candidate, Plan, as_dict, choose_rungs, parse_budget, plain_grid
 from limbeck.predict.scaling import Fit, HeldOut, fit
 from limbeck.predict.tables import Runs
 from limbeck.predict.transfer import coordinate_band, holds, judge_sweep

@@ -7,7 +7,15 @@ import numpy as np
 import pytest
 
 from limbeck.errors import LimbeckError
-from limbeck.predict.capability import difficulty_buckets, fit_link, fit_pass_law, forecast_passes, forecast_score, sample_until_pass, try_link
+from limbeck.predict.capability import (
+    difficulty_buckets,
+    fit_link,
+    fit_pass_law,
+    forecast_passes,
+    forecast_score,
+    sample_until_pass,
+    try_link,
+)
 
 LOSSES = [2.0, 1.5, 1.2, 0.9, 0.7]
 
