@@ -137,6 +137,26 @@ def _size_of(expert: Path) -> str:
 
 
 @app.command()
+def staircase(recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="a recipe with a [staircase]: a packaged name or a TOML file")], out: Out = None, set_: Setting = None, quiet: Quiet = False, as_json: Json = False) -> None:
+    """Generations of teacher and student, each made from what the one before wrote and the task's verifier passed; controls beside."""
+    from limbeck.recipe.load import load_recipe
+
+    loaded = load_recipe(recipe, set_ or ())
+    folder = out or Path("runs") / loaded.recipe.name
+    _threads()
+    from limbeck.climbing import climb, print_staircase
+    from limbeck.progress import Progress
+
+    with Progress(quiet or as_json) as progress:
+        results = climb(loaded, folder, progress.tell)
+    if as_json:
+        sys.stdout.write(json.dumps(results) + "\n")
+        return
+    print_staircase(results)
+    sys.stdout.write(f"\nreport  {folder / 'report' / 'index.html'}\n")
+
+
+@app.command()
 def distill(recipe: Annotated[str, typer.Argument(metavar="RUN_OR_RECIPE")], out: Out = None, set_: Setting = None, accept: Accept = None, quiet: Quiet = False) -> None:
     """One step of the line: the teacher's answers become a dataset."""
     _, folder, _ = _make(recipe, out, set_, quiet, "distill", accept)

@@ -17,6 +17,7 @@ from typing import Any
 from limbeck.distill.data_card import write_card
 from limbeck.distill.keep import Draft, Draw, Kept, keep_records
 from limbeck.distill.mixing import MixedSet
+from limbeck.distill.near import plain
 from limbeck.distill.overlap import normalise
 from limbeck.distill.stage import gzip_text
 from limbeck.errors import LimbeckError
@@ -142,8 +143,8 @@ def _part(desk: Desk, section: DistillSection, step: Step, kept: Kept) -> tuple[
         found = _apart(desk, step, purpose, count)
         if found is not None:
             apart[name] = found
-            keys = {normalise(r["text"] or r["answer"]) for r in found}
-            records = [r for r in records if normalise(r["text"] or r["answer"]) not in keys]
+            keys = {plain(r["text"] or r["answer"]) for r in found}  # digits as they are: other numbers make another problem
+            records = [r for r in records if plain(r["text"] or r["answer"]) not in keys]
     if "dev" not in apart:
         size = max(1, min(section.dev, int(APART * len(records))))
         chosen = {r["id"] for r in sorted(records, key=lambda r: content_id([step.seed("dev"), r["id"]]))[:size]} if len(records) > 1 else set()

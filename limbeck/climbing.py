@@ -1,0 +1,238 @@
+"""`limbeck staircase`: generations of teacher and student, each an ordinary run whose data make the next, with controls beside it.
+
+OUT/g0-sSEED trains student, larger and weaker model on the task's own gold. OUT/ARM-sSEED/gN asks the model that the arm names, keeps
+what the task's verifier passes, adds it to what there was, and trains anew with the same steps and batch. Every folder is a run: it
+resumes, it has a data card and terms, `limbeck terms` reads it. Students differ in data alone, and askers draw as many samples as equal
+compute allows.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from limbeck import resolve
+from limbeck.distill.staircase import Step as Rung
+from limbeck.distill.staircase import ask_for, decide_gate, gains, planted
+from limbeck.errors import LimbeckError
+from limbeck.evaluate.compare import compare_seeds
+from limbeck.make import MAIN, make
+from limbeck.recipe.schema import ArmSection, MixSection, Recipe
+from limbeck.records import Example, content_id
+from limbeck.run import write_atomically
+
+Tell = Callable[[str, dict[str, Any]], None]
+ASKERS = {"self": MAIN, "larger": "larger", "unverified": "larger", "replace": "larger", "weaker": "weaker"}
+GATED_ON = 300  # examples kept apart on which a teacher must beat its student
+PLANTED = 100  # wrong answers that the verifier is shown first
+MOST_SAMPLES = 128
+
+
+def climb(recipe: Recipe, out: Path, tell: Tell) -> dict[str, Any]:
+    """All arms, seeds and generations; returns the results document and leaves it as staircase.json. Raises LimbeckError for what cannot climb."""
+    check_climb(recipe)
+    out.mkdir(parents=True, exist_ok=True)
+    task = resolve.get_task(recipe.recipe.task)
+    _try_verifier(recipe, task)
+    recipe = _with_tokenizer(recipe, task, out)
+    rungs: list[Rung] = []
+    for seed in recipe.recipe.seeds:
+        ground = out / f"g0-s{seed}"
+        make(_ground(recipe, seed), ground, _named(tell, f"g0-s{seed}"), until="train")
+        base = _judged(recipe, task, ground, MAIN, seed, "test", tell)
+        rungs.append(Rung(arm="seed", seed=seed, generation=0, records=_count(ground), result=base))
+        for arm in recipe.staircase.arms:
+            if arm != "seed":
+                rungs += _climb_arm(recipe, task, out, arm, seed, base, tell)
+    results = summarise(recipe, rungs)
+    write_atomically(out / "staircase.json", json.dumps(results, indent=1).encode())
+    from limbeck.report.staircase import write_page
+
+    (out / "report").mkdir(exist_ok=True)
+    write_page(results, out / "report" / "index.html")
+    return results
+
+
+def print_staircase(results: dict[str, Any]) -> None:
+    """One row an arm and generation, seeds pooled, with paired differences."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from limbeck.report.staircase import said
+
+    table = Table(title=f"{results['name']}: right on the examination, paired differences in points [95 %]", title_justify="left")
+    for name in ("arm", "generation", "seeds", "right, %", "less seeds alone", "less self-training", "n"):
+        table.add_column(name, justify="left" if name == "arm" else "right")
+    for row in results["rows"]:
+        table.add_row(row["arm"], str(row["generation"]), str(row["seeds"]), f"{100 * row['score']:.1f}", said(row.get("minus_seed")), said(row.get("minus_self")), str(row["n"]))
+    Console(width=100).print(table)
+    for rung in results["rungs"]:
+        if rung["skipped"] or rung["stopped"]:
+            Console(width=100).print(f"{rung['arm']} s{rung['seed']}, generation {rung['generation']}: {'skipped' if rung['skipped'] else 'stopped'}, {rung['skipped'] or rung['stopped']}", highlight=False, markup=False)
+
+
+def check_climb(recipe: Recipe) -> None:
+    """Raises LimbeckError, before anything is trained, for a recipe that no staircase can be made of."""
+    section = recipe.staircase
+    if recipe.student.kind != "decoder" or recipe.student.source:
+        raise LimbeckError("a staircase is climbed by decoders with random weights: each generation starts anew", "student.kind, student.source", "set student.kind = 'decoder' and leave source out")
+    for name, change in (("larger", section.larger), ("weaker", section.weaker)):
+        if any(ASKERS.get(arm) == name for arm in section.arms) and not change:
+            raise LimbeckError(f"nothing says what the {name} model is", f"staircase.{name}", f"e.g. {name} = {{ 'student.width' = {recipe.student.width * (2 if name == 'larger' else 1) // (1 if name == 'larger' else 2)} }}, or leave its arms out")
+    if recipe.teacher.model != "generator":
+        raise LimbeckError("generation 0 learns from the task's own gold", f"teacher.model = {recipe.teacher.model!r}", "set it to generator; later generations ask their own models")
+    if recipe.mix or recipe.arm:
+        raise LimbeckError("a staircase has its own arms and sets", "[[arm]], [[mix]]", "name arms in staircase.arms")
+
+
+def _try_verifier(recipe: Recipe, task: Any) -> None:
+    """A verifier that passes answers to other questions filters nothing, and "verified" would be an empty word."""
+    examples = list(islice(task.generate(int(content_id([recipe.recipe.seed, "planted"], 7), 16), PLANTED + 1), PLANTED + 1))
+    passed, right = planted(examples, lambda e, text: _passes(recipe, task, e, text))
+    if right < len(examples) * 0.9:
+        raise LimbeckError(f"the verifier refuses {len(examples) - right} of {len(examples)} gold answers", f"task {task.name!r}", "mend the task's verify, or set keep.gold")
+    if passed > 0.05 * PLANTED:
+        fix = "its verifier looks at the form alone: set keep.gold = true, which judges by the task's scorer" if not recipe.keep.gold else "mend the task's scorer"
+        raise LimbeckError(f"the verifier passes {passed} of {PLANTED} planted wrong answers", f"task {task.name!r}", fix)
+
+
+def _passes(recipe: Recipe, task: Any, example: Example, text: str) -> bool:
+    from limbeck.records import Answer, Candidate
+
+    if recipe.keep.verify and not task.verify(example.prompt, Candidate(text=text)).ok:
+        return False
+    if not recipe.keep.gold:
+        return recipe.keep.verify
+    verdict = task.score(example, Answer(prompt_id=example.prompt.id, candidates=(Candidate(text=text),)))
+    return verdict.status == "scored" and max(next(iter(verdict.measures.values()), (0.0,))) == 1.0
+
+
+def _with_tokenizer(recipe: Recipe, task: Any, out: Path) -> Recipe:
+    """`student.tokenizer = "own"`: a small byte-level one learnt from the task's own requests and answers."""
+    if recipe.student.tokenizer != "own":
+        return recipe
+    folder = out / "tokenizer"
+    if not (folder / "tokenizer_config.json").exists():
+        from limbeck.models.own_tokenizer import learn_tokenizer
+
+        pose = resolve.get_pose(task)
+        texts = [t for e in task.generate(recipe.recipe.seed, 2_000) for t in (pose(e.prompt).text, e.gold[0])]
+        learn_tokenizer(texts, recipe.staircase.vocabulary, folder)
+    return recipe.model_copy(update={"student": recipe.student.model_copy(update={"tokenizer": f"hf:{folder}"})})
+
+
+def _ground(recipe: Recipe, seed: int) -> Recipe:
+    return _derived(recipe, seed, 0, "seed", [name for name in ("larger", "weaker") if any(ASKERS.get(arm) == name for arm in recipe.staircase.arms)])
+
+
+def _derived(recipe: Recipe, seed: int, generation: int, arm: str, beside: list[str], **changes: Any) -> Recipe:
+    """A generation as a recipe of its own; requests differ by seed and generation and are the same for every arm."""
+    arms = tuple(ArmSection(name=name, set=getattr(recipe.staircase, name)) for name in beside)
+    named = recipe.recipe.model_copy(update={"name": f"{recipe.recipe.name}-{arm}-g{generation}", "seed": int(content_id([recipe.recipe.seed, seed, generation], 7), 16), "seeds": (seed,)})
+    return recipe.model_copy(update={"recipe": named, "arm": arms, **changes})
+
+
+def _climb_arm(recipe: Recipe, task: Any, out: Path, arm: str, seed: int, base: dict[str, Any], tell: Tell) -> list[Rung]:
+    section, before, last, rungs = recipe.staircase, out / f"g0-s{seed}", base, []
+    for generation in range(1, section.generations + 1):
+        folder, asker = out / f"{arm}-s{seed}" / f"g{generation}", ASKERS.get(arm)
+        gate: dict[str, Any] = {}
+        if asker in ("larger", "weaker"):
+            gate = decide_gate(_judged(recipe, task, before, asker, seed, "gate", tell), _judged(recipe, task, before, MAIN, seed, "gate", tell), compare_seeds)
+            if not gate["open"] and arm == "larger":  # its controls go on: they show what the gate is worth
+                tell("note", {"text": f"{arm} s{seed}, generation {generation}: skipped, {gate['said']}"})
+                rungs.append(Rung(arm=arm, seed=seed, generation=generation, records=_count(before), result=last, skipped=gate["said"], gate=gate))
+                break
+        make(_generation(recipe, arm, seed, generation, before, out / f"g0-s{seed}"), folder, _named(tell, f"{arm}-s{seed}/g{generation}"), until="train")
+        result = _judged(recipe, task, folder, MAIN, seed, "test", tell)
+        kept = json.loads((folder / "distill" / "keep.json").read_text(encoding="utf-8"))
+        rungs.append(Rung(arm=arm, seed=seed, generation=generation, records=_count(folder), result=result, gate=gate, asked=kept["asked"], drawn=kept["draws"]["drawn"], kept=kept["kept"], distinct=_distinct(folder), refused=kept["refused"]))
+        gained = gains(result, last, compare_seeds)
+        tell("note", {"text": f"{arm} s{seed}, generation {generation}: {gained['said']}"})
+        before, last = folder, result
+        if section.stop and arm in ("self", "larger") and not gained["gained"]:
+            rungs[-1].stopped = gained["said"]
+            break
+    return rungs
+
+
+def _generation(recipe: Recipe, arm: str, seed: int, generation: int, before: Path, ground: Path) -> Recipe:
+    section, asker = recipe.staircase, ASKERS.get(arm)
+    mix = () if arm == "replace" else (MixSection(source=str(before)),)  # type: ignore[call-arg]
+    distill = recipe.distill.model_copy(update={"prompts": section.requests})
+    if asker is None:
+        return _derived(recipe, seed, generation, arm, [], mix=mix, distill=distill)
+    expert = before / "train" / f"{asker}-s{seed}" / "expert"
+    teacher = recipe.teacher.model_copy(update={"model": f"hf:{expert}", "temperature": section.temperature, "samples": _samples(recipe, ground, before, asker, seed), "self_test": False, "max_tokens": section.max_tokens, "terms": "own", "seed": generation})
+    keep = recipe.keep.model_copy(update={"verify": False, "gold": False}) if arm in ("unverified", "replace") else recipe.keep
+    return _derived(recipe, seed, generation, arm, [asker] if asker != MAIN else [], mix=mix, distill=distill, teacher=teacher, keep=keep)
+
+
+def _samples(recipe: Recipe, ground: Path, before: Path, asker: str, seed: int) -> int:
+    """Draws a request at equal compute: `samples` of the larger model, more of a smaller one."""
+    larger = ground / "train" / f"larger-s{seed}" / "expert"
+    if not larger.exists():
+        return recipe.staircase.samples
+    return min(MOST_SAMPLES, ask_for(recipe.staircase.samples, _parameters(larger), _parameters(before / "train" / f"{asker}-s{seed}" / "expert")))
+
+
+def _parameters(expert: Path) -> int:
+    from limbeck.models.decoder import read_facts
+
+    facts = read_facts(expert) or {}
+    return int(facts.get("parameters_without_embeddings") or facts.get("parameters") or 1)
+
+
+def _judged(recipe: Recipe, task: Any, folder: Path, who: str, seed: int, part: str, tell: Tell) -> dict[str, Any]:
+    """A model of a generation on the examination ("test") or on what is kept apart for gates ("gate"); kept beside its weights."""
+    from limbeck.evaluate.examine import examine
+
+    expert = folder / "train" / f"{who}-s{seed}" / "expert"
+    path = folder / f"judged-{who}-{part}.json"
+    identity = content_id([resolve.hash_weights(expert), task.version, recipe.evaluate.limit, part], 12)
+    if path.exists() and (held := json.loads(path.read_text(encoding="utf-8")))["identity"] == identity:
+        return held
+    examples = task.examples(recipe.evaluate.splits[0], recipe.evaluate.limit or None) if part == "test" else list(task.apart("examination"))[:GATED_ON]
+    answerer = resolve.get_expert(str(expert), task, name=who)
+    result = examine(task, answerer, examples, split=part, k=1, progress=lambda done, of, _: tell("evaluate", {"answerer": f"{folder.name} {who}", "split": part, "done": done, "of": of}))
+    result["identity"] = identity
+    write_atomically(path, json.dumps(result).encode())
+    return result
+
+
+def _count(folder: Path) -> int:
+    return int(json.loads((folder / "distill" / "keep.json").read_text(encoding="utf-8"))["records"])
+
+
+def _distinct(folder: Path) -> int:
+    from limbeck.train.encoded import read_lines
+
+    return len({r["answer"] for r in read_lines(folder / "distill" / "data.jsonl.gz")})
+
+
+def _named(tell: Tell, name: str) -> Tell:
+    """What a run of the staircase tells, with its name before it; its own notes are left out."""
+    return lambda kind, facts: tell(kind, {**facts, "name": f"{name}/{facts['name']}"} if "name" in facts else facts)
+
+
+def summarise(recipe: Recipe, rungs: list[Rung]) -> dict[str, Any]:
+    """Each rung, and by arm and generation the mean over seeds with its paired difference from seeds alone and from self-training."""
+    groups: dict[tuple[str, int], list[Rung]] = {}
+    for rung in rungs:
+        groups.setdefault((rung.arm, rung.generation), []).append(rung)
+    rows = []
+    for (arm, generation), found in groups.items():
+        row: dict[str, Any] = {"arm": arm, "generation": generation, "seeds": len(found), "score": sum(r.score for r in found) / len(found), "each": [r.score for r in found], "n": found[0].result["n"]}
+        for name, other in (("seed", ("seed", 0)), ("self", ("self", generation))):
+            if other in groups and other != (arm, generation):
+                beside = {r.seed: r for r in groups[other]}
+                shared = [r for r in found if r.seed in beside]
+                if shared:
+                    c = compare_seeds([r.result for r in shared], [beside[r.seed].result for r in shared])
+                    row[f"minus_{name}"] = [c["difference"], c["difference_low"], c["difference_high"]]
+        rows.append(row)
+    return {"name": recipe.recipe.name, "task": recipe.recipe.task, "seeds": list(recipe.recipe.seeds), "rows": rows, "rungs": [{k: v for k, v in asdict(r).items() if k != "result"} | {"score": r.score} for r in rungs]}

@@ -1,0 +1,139 @@
+"""Generations: gates, ends, equal compute, verifiers that filter nothing; and a small one climbed, killed and climbed on."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from limbeck import climbing
+from limbeck.climbing import check_climb, climb
+from limbeck.distill.staircase import Step, ask_for, decide_gate, gains, planted
+from limbeck.errors import LimbeckError
+from limbeck.evaluate.compare import compare_seeds
+from limbeck.recipe.load import load_recipe
+from limbeck.records import Example, Prompt
+from limbeck.report.staircase import write_page
+
+RECIPE = """
+[recipe]
+name = "stair"
+task = "puzzle24"
+seeds = [0]
+[teacher]
+model = "generator"
+[distill]
+prompts = 30
+dev = 10
+held_out = 1
+[keep]
+contamination = "off"
+[student]
+kind = "decoder"
+tokenizer = "own"
+width = 16
+decoder_layers = 1
+heads = 2
+length = 512
+[train]
+steps = 3
+batch = 2
+warmup = 2
+evaluate_every = 3
+[evaluate]
+splits = ["test"]
+limit = 4
+[staircase]
+generations = 1
+requests = 6
+samples = 2
+max_tokens = 12
+larger = { "student.width" = 32 }
+arms = ["seed", "unverified", "gold"]
+"""
+
+
+@pytest.fixture
+def recipe(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    path = tmp_path / "r.toml"
+    path.write_text(RECIPE)
+    return path
+
+
+def result(rights):
+    return {"answerer": "a", "task": "t", "version": "1", "split": "test", "main": "correct", "trials": [{"id": str(i), "correct": [float(r)]} for i, r in enumerate(rights)]}
+
+
+def example(at, gold):
+    return Example(id=str(at), prompt=Prompt(id=str(at), text=str(at)), gold=(gold,))
+
+
+def test_a_teacher_that_is_not_better_than_its_student_may_not_teach():
+    good, bad = result([1] * 80 + [0] * 20), result([1] * 40 + [0] * 60)
+    assert decide_gate(good, bad, compare_seeds)["open"]
+    closed = decide_gate(bad, good, compare_seeds)
+    assert not closed["open"] and "-40.0" in closed["said"] and closed["n"] == 100
+    assert not decide_gate(good, good, compare_seeds)["open"]
+
+
+def test_a_generation_gains_only_beyond_its_interval():
+    assert gains(result([1] * 60 + [0] * 40), result([1] * 30 + [0] * 70), compare_seeds)["gained"]
+    assert not gains(result([1] * 31 + [0] * 69), result([1] * 30 + [0] * 70), compare_seeds)["gained"]
+
+
+def test_small_models_are_asked_more_often_for_the_same_compute():
+    assert ask_for(8, 400, 100) == 32 and ask_for(8, 400, 400) == 8 and ask_for(1, 100, 400) == 1
+
+
+def test_planted_answers_show_a_verifier_that_passes_everything():
+    examples = [example(i, f"answer {i}") for i in range(20)]
+    assert planted(examples, lambda e, text: True) == (19, 20)
+    assert planted(examples, lambda e, text: text in e.gold) == (0, 20)
+
+
+def test_missing_answers_are_not_right():
+    made = result([1, 1])
+    made["trials"].append({"id": "9"})
+    assert Step(arm="self", seed=0, generation=1, records=3, result=made).score == pytest.approx(2 / 3)
+
+
+@pytest.mark.parametrize(("setting", "said"), [
+    ("student.source=hf:x", "random weights"), ("teacher.model=builtin:cf", "task's own gold"), ("staircase.larger={}", "nothing says what the larger"), ("student.kind=masked", "random weights"),
+])  # fmt: skip
+def test_what_cannot_climb_is_said_before_anything_is_trained(recipe, setting, said):
+    with pytest.raises(LimbeckError, match=said):
+        check_climb(load_recipe(str(recipe), [setting]))
+
+
+def test_a_verifier_that_looks_at_the_form_alone_is_found_out(recipe, tmp_path, monkeypatch):
+    from limbeck.records import Check
+    from limbeck.tasks.reasoning import Puzzle24Task
+
+    monkeypatch.setattr(Puzzle24Task, "verify", lambda *_: Check(ok=True))
+    with pytest.raises(LimbeckError, match=r"passes \d\d+ of 100 planted wrong answers"):
+        climb(load_recipe(str(recipe)), tmp_path / "out", lambda *_: None)
+
+
+@pytest.mark.slow
+def test_a_staircase_is_climbed_and_going_on_after_a_kill_gives_the_same(recipe, tmp_path, monkeypatch):
+    out, told = tmp_path / "out", []
+    loaded = load_recipe(str(recipe))
+    whole = climbing.make
+    monkeypatch.setattr(climbing, "make", lambda r, folder, *a, **k: (_ for _ in ()).throw(KeyboardInterrupt) if "gold" in folder.parent.name else whole(r, folder, *a, **k))
+    with pytest.raises(KeyboardInterrupt):
+        climb(loaded, out, lambda *_: None)
+    monkeypatch.setattr(climbing, "make", whole)
+    results = climb(loaded, out, lambda event, facts: told.append((event, facts.get("name"))))
+    assert ("step", "unverified-s0/g1/distill") not in told and ("step", "gold-s0/g1/distill") in told
+    assert [(r["arm"], r["generation"]) for r in results["rows"]] == [("seed", 0), ("unverified", 1), ("gold", 1)]
+    gold = next(r for r in results["rungs"] if r["arm"] == "gold")
+    assert gold["records"] > results["rungs"][0]["records"] > 20  # other numbers are another problem: data are not taken for dev's
+    assert climb(loaded, out, lambda *_: None) == results == json.loads((out / "staircase.json").read_text())
+    assert "unverified" in (out / "report" / "index.html").read_text()
+
+
+def test_the_page_shows_every_arm_and_escapes(tmp_path):
+    rungs = [{"arm": "seed", "seed": 0, "generation": 0, "records": 3, "gate": {}, "skipped": "<b>", "stopped": "", "asked": 0, "drawn": 0, "kept": 0, "distinct": 0, "score": 0.1}]
+    rows = [{"arm": arm, "generation": g, "seeds": 1, "score": 0.1, "each": [0.1], "n": 5} for arm, g in (("seed", 0), ("self", 1))]
+    page = Path(write_page({"name": "n<i>", "task": "t", "seeds": [0], "rows": rows, "rungs": rungs}, tmp_path / "p.html")).read_text()
+    assert "self" in page and "<b>" not in page and "n<i>" not in page and "<svg" in page
