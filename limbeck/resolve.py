@@ -201,7 +201,9 @@ def get_answerer(model: str, task: Task, **asking: Any) -> Any:
         learnt = task.examples("train") if "train" in task.splits() else list(task.generate(1, 20_000))
         return get_baseline(model.removeprefix("baseline:"), task, learnt)
     if model.startswith("panel:"):
-        raise LimbeckError("panels cannot be asked yet", model, "use openai:NAME, hf:FOLDER, builtin:NAME, baseline:NAME, or the path of a run or expert")
+        from limbeck.empanelling import load_panel
+
+        return load_panel(model, task)
     return get_expert(model, task)
 
 
