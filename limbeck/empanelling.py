@@ -70,11 +70,12 @@ def load_panel(model: str, task: Task | None = None, threshold: float | None = N
         return _load_router(model, path, found, task, threshold)
     if task is None:
         raise LimbeckError("which job is this panel asked for?", f"{model}, panel.task", "name it with --task, or in the panel's file: task = \"cf\"")
+    sure = _threshold(found, path, task, threshold)
     reading = reading_of(task, needs_verifier=found.panel.kind == "best")
     members = [_seat(m, path, task) for m in found.member]
     _check_members(found, members, str(path))
     return Panel(
-        model, found.panel.kind, members, reading, early_stop=found.panel.early_stop, threshold=_threshold(found, path, task, threshold), rounds=found.panel.rounds,
+        model, found.panel.kind, members, reading, early_stop=found.panel.early_stop, threshold=sure, rounds=found.panel.rounds,
         aggregator=_seat(found.aggregator, path, task) if found.aggregator else None, teacher=_seat(found.teacher, path, task) if found.teacher else None, settings=settings_of(path),
     )  # fmt: skip
 

@@ -1,5 +1,6 @@
 """Panels: members that fail, votes, the best of many, summing up, debate, cascades, and files that cannot work."""
 
+import itertools
 import math
 import subprocess
 import sys
@@ -16,7 +17,7 @@ from limbeck.panel.members import Heard, Member, Seats
 from limbeck.panel.panel import Panel
 from limbeck.panel.reading import Reading, try_verifier
 from limbeck.panel.schema import read_panel
-from limbeck.panel.vote import agreement_of, ballots_of, entropy_of, is_decided, rank_votes, seats_of, waves_of, weigh
+from limbeck.panel.vote import agreement_of, ballots_of, entropy_of, is_decided, seats_of, waves_of, weigh
 from limbeck.records import Answer, Candidate, Example, Prompt
 from limbeck.testing import check_answerer
 
@@ -169,7 +170,7 @@ def test_an_aggregator_reads_all_answers_and_writes_the_last():
     writer = Reads(lambda text: "12" if "Answer 2:\n6" in text else "?")
     summed = panel("sum", member("a", "5"), member("b", "6"), aggregator=Member(name="writer", answerer=writer, bare=writer))
     answer = summed.answer(P[:1], k=3)[0]
-    assert [c.text for c in answer.candidates][0] == "12" and answer.meta["panel"]["written_by"] == "writer" and "question 0" in writer.read[0]
+    assert next(c.text for c in answer.candidates) == "12" and answer.meta["panel"]["written_by"] == "writer" and "question 0" in writer.read[0]
 
 
 def test_without_its_aggregator_a_panel_still_votes():
@@ -292,7 +293,7 @@ def test_a_file_that_cannot_work_says_what_where_and_how_to_mend_it(what, tmp_pa
 
 def test_a_panel_that_names_itself_is_refused_also_through_another(tmp_path):
     for names in (("a", "a"), ("a", "b", "a")):
-        for here, there in zip(names, names[1:]):
+        for here, there in itertools.pairwise(names):
             write(tmp_path, f'[panel]\nkind = "vote"\ntask = "cf"\n[[member]]\nmodel = "builtin:cf"\n[[member]]\nmodel = "panel:{there}.toml"\n', f"{here}.toml")
         with pytest.raises(LimbeckError, match="sits in itself") as caught:
             empanelling.open_panel(f"panel:{tmp_path / 'a.toml'}")
