@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -13,98 +12,16 @@ import numpy as np
 
 from limbeck.errors import LimbeckError
 from limbeck.laddering import Ground, climb, last_loss, measure_activations, refuse_untrainable, sweep_rung, top_one
-from limbeck.predict import capability, seal
-from limbeck.predict.diagnosis import diagnose
-from limbeck.predict.ensemble import ENSEMBLE, combine, fit_ensemble, predict_all
-from limbeck.predict.intervals import Spread, half_width, raw_spread, reach_of
+from limbeck.predict import seal
+from limbeck.predict.foretelling import fit_ladder, forecast_table
 from limbeck.predict.ladder import read_rows
 from limbeck.predict.plan import Candidate, Plan, as_dict, choose_rungs, parse_budget, plain_grid
-from limbeck.predict.scaling import Fit, HeldOut, fit
-from limbeck.predict.tables import Runs
+from limbeck.predict.scaling import fit
 from limbeck.predict.transfer import coordinate_band, holds, judge_sweep
 from limbeck.recipe.schema import Recipe
 from limbeck.run import Run, code_version, open_run, write_atomically
 
 SEAL, LEDGER = "seal.json", "forecasts.jsonl"
-
-
-TASK = tuple(replace(m, floor=0.1, floor_width=1.0, slope_width=0.6) for m in ENSEMBLE)  # a task that is learnt has little loss that cannot be learnt
-
-
-def fit_ladder(rows: list[dict[str, Any]]) -> tuple[Fit, str]:
-    """The table fitted with the priors of natural text or with those of a learnable task, whichever foretold the held-out rung better; which it was.
-
-    Intervals keep the factor learnt on tables of text, and are widened where the held-out rung was missed.
-    """
-    plain = fit([{name: row[name] for name in ("N", "D", "C", "loss")} for row in rows])
-    table, best = plain.runs, None
-    for name, members in (("text", ENSEMBLE), ("task", TASK)):
-        held = hold_out_rung(table, members)
-        if best is None or (held and best[1] and held.error < best[1].error):
-            best = name, held, members
-    assert best is not None
-    name, held, members = best
-    fits = tuple(fit_ensemble(table, members))
-    return Fit(table, fits, plain.resamples, tuple(diagnose(table, fits)), held), name
-
-
-def hold_out_rung(table: Runs, members: Any) -> HeldOut | None:
-    """The top rung alone, forecast from all others: what a plan trains it for."""
-    top = float(table.compute.max())
-    target, rest = table.keep(table.compute >= 0.999 * top), table.keep(table.compute < 0.999 * top)
-    if len(rest) < 4 or rest.compute.max() < 1.5 * rest.compute.min():
-        return None
-    where = (target.sizes, target.data, target.compute)
-    fits = fit_ensemble(rest, members)
-    values = combine(predict_all(fits, *where), fits)
-    half = half_width(raw_spread(Spread(rest, fits, 40).parts(*where)), reach_of(rest, target.compute))
-    errors = np.abs(np.expm1(values - np.log(target.losses)))
-    seen = tuple({"compute": float(c), "loss": float(o), "forecast": float(np.exp(v)), "half_width": float(h)} for c, o, v, h in zip(target.compute, target.losses, values, half, strict=True))
-    return HeldOut(times=float(top / rest.compute.max()), fitted=len(rest), held_out=len(target), error=float(errors.mean()), worst=float(errors.max()), half_width=float(half.mean()), targets=seen)
-
-
-def forecast_table(rows: list[dict[str, Any]], target: Candidate, symbols: float, letters: float, passes: np.ndarray | None = None) -> dict[str, Any]:
-    """What a ladder says of a target: each quantity with its interval, or why it cannot be forecast; the held-out rungs beside."""
-    said: dict[str, Any] = {}
-    tests: dict[str, Any] = {}
-    fitted, priors = fit_ladder(rows)
-    if fitted.held_out:
-        tests["loss"] = {"times": fitted.held_out.times, "error": fitted.held_out.error, "half_width": fitted.held_out.half_width}
-    try:
-        loss = fitted.predict(size=target.size, data=target.data, compute=target.compute)
-    except LimbeckError as problem:
-        return {"forecast": {name: {"refused": problem.what} for name in ("loss", "score")}, "tests": tests, "priors": priors, "doubts": [f.what for f in fitted.findings]}
-    said["loss"] = {"value": loss.loss, "low": loss.low, "high": loss.high}
-    if np.isfinite(symbols):
-        said["loss_per_byte"] = {name: value * symbols / letters for name, value in said["loss"].items()}
-    said["score"] = _forecast_score(rows, said["loss"], symbols if np.isfinite(symbols) else letters / 3, tests)
-    if passes is not None:
-        said |= _forecast_passes([row["C"] for row in rows], passes, target.compute, tests)
-    doubts = [f.what for f in fitted.findings] + list(loss.warnings)
-    return {"forecast": said, "tests": tests, "priors": priors, "doubts": doubts, "reach": loss.reach, "by_law": loss.by_law}
-
-
-def _forecast_score(rows: list[dict[str, Any]], loss: dict[str, float], symbols: float, tests: dict[str, Any]) -> dict[str, Any]:
-    scored = [row for row in rows if row.get("score") is not None]
-    losses, scores, counts = [row["loss"] for row in scored], [row["score"] for row in scored], [int(row["score_n"]) for row in scored]
-    try:
-        tests["score"] = capability.try_link(losses, scores, counts, symbols) if len(scored) > 3 else {}
-        link = capability.fit_link(losses, scores, counts, symbols)
-        found = capability.forecast_score(link, loss["value"], loss["low"], loss["high"])
-    except LimbeckError as problem:
-        return {"refused": problem.what}
-    return {"value": found.value, "low": found.low, "high": found.high, "scale": link.scale, "power": link.power}
-
-
-def _forecast_passes(compute: list[float], passes: np.ndarray, target: float, tests: dict[str, Any]) -> dict[str, Any]:
-    """The GPT-4 form: all problems together, and by difficulty."""
-    said: dict[str, Any] = {}
-    for bucket in capability.forecast_passes(compute, passes, target):
-        name = f"log_pass_bucket_{bucket['bucket']}"
-        said[name] = {key: bucket[key] for key in ("value", "low", "high", "refused", "problems", "places") if key in bucket}
-        if "held_out" in bucket:
-            tests[name] = bucket["held_out"]
-    return said
 
 
 def read_passes(run: Path, rows: list[dict[str, Any]]) -> np.ndarray | None:
