@@ -98,7 +98,7 @@ def check_run(folder: Path) -> dict[str, Any]:
         raise LimbeckError("the student this forecast speaks of is not trained yet", str(folder), "run `limbeck make` to its end, then check")
     ended = datetime.fromisoformat(manifest["finished"])
     started = step / "started.json"
-    began = min(ended - timedelta(seconds=manifest["seconds"]), datetime.fromtimestamp(started.stat().st_mtime, UTC) if started.exists() else ended)
+    began = min(ended - timedelta(seconds=manifest["seconds"] - 1), datetime.fromtimestamp(started.stat().st_mtime, UTC) if started.exists() else ended)  # dates are whole seconds
     how = seal.standing(document, folder / "ladder" / "runs.csv", began, ended)
     _same_student(document, manifest)
     outcome: dict[str, float | None] = {"loss": last_loss(step)[0]}
