@@ -35,9 +35,13 @@ def check_request(text: str) -> None:
         raise LimbeckError("the request does not seem to be English", where, "write it in English; names and cell texts may be in any language")
 
 
-def task_of(model: str, asked: str | None) -> str:
-    """The task a MODEL is asked for: the one an expert was made for, or the one that --task names; "" where neither says."""
-    if resolve.is_language_model(model) or model.startswith(("baseline:", "panel:")):
+def task_of(model: str, asked: str | None, text: str = "") -> str:
+    """The task a MODEL is asked for: the one an expert was made for, the one a panel's file names or its router sees in the request, or the one that --task names; "" where none says."""
+    if model.startswith("panel:"):
+        from limbeck.empanelling import task_of as task_of_panel
+
+        return asked or task_of_panel(model, text)
+    if resolve.is_language_model(model) or model.startswith("baseline:"):
         return asked or ""
     from limbeck.models.decoder import read_facts
     from limbeck.models.expert import read_config
@@ -62,7 +66,7 @@ def ask_rule(model: str, text: str, *, k: int, path: Path | None, sheet: str | N
     import torch
 
     torch.set_num_threads(1)
-    expert = resolve.get_expert(model, task)
+    expert = resolve.get_answerer(model, task) if model.startswith("panel:") else resolve.get_expert(model, task)
     prompt = Prompt(id="ask", text=text, context={"table": table.to_json()})
     answer = expert.answer([prompt], k=k)[0]
     answers = [

@@ -53,7 +53,7 @@ def ask_code(model: str, text: str, task_name: str, *, k: int, plain: bool, as_j
     answer = (wish or Wish()).ask(resolve.get_answerer(model, task, **asking), prompt, k)
     answers = [_described(rank, _unwrapped(task, c), task_name) for rank, c in enumerate(answer.candidates, 1)]
     if as_json:
-        sys.stdout.write(json.dumps({"task": task_name, "status": answer.status, "answers": answers} | ({"reason": answer.reason} if answer.reason else {}), ensure_ascii=False) + "\n")
+        sys.stdout.write(json.dumps({"task": task_name, "status": answer.status, "answers": answers} | ({"panel": answer.meta["panel"]} if "panel" in answer.meta else {}) | ({"reason": answer.reason} if answer.reason else {}), ensure_ascii=False) + "\n")
     elif plain:
         _write_plain(answer, answers)
     else:

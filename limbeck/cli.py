@@ -19,6 +19,8 @@ data_app = typer.Typer(no_args_is_help=True, help="Pinned sources: licence, size
 app.add_typer(data_app, name="data")
 predict_app = typer.Typer(no_args_is_help=True, help="What a bigger student would reach, before paying for it.")
 app.add_typer(predict_app, name="predict")
+panel_app = typer.Typer(no_args_is_help=True, help="Several answerers that act as one: who sits in it, when it is sure enough.")
+app.add_typer(panel_app, name="panel")
 
 Setting = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="change one key of the recipe; may be repeated")]
 Out = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="the run folder; runs/NAME unless said")]
@@ -222,14 +224,14 @@ def ask(
     """Ranked answers: rules with the cells they mark, commands explained word by word. Nothing is run."""
     from limbeck import asking
 
-    kind = asking.task_of(model, task)
+    kind = asking.task_of(model, task, text)
     if kind == "cf":
         asking.ask_rule(model, text, k=k, path=table, sheet=sheet, today=today, column=column, write=write, as_json=as_json)
         return
     unused = next((name for name, value in (("--table", table), ("--sheet", sheet), ("--today", today), ("--column", column), ("--write", write)) if value is not None), None)
     if unused:
         raise LimbeckError("this option is for rules over a table", unused, "leave it out, or ask an expert for task cf")
-    if kind not in ("bash", "python") and not (prefix or suffix or edit or trace) and not model.startswith(("baseline:", "panel:")):
+    if kind not in ("bash", "python") and not (prefix or suffix or edit or trace) and not model.startswith("baseline:"):
         from limbeck.asking_text import ask_text
 
         ask_text(model, text, kind, k=k, plain=plain, as_json=as_json, base_url=base_url)
@@ -463,18 +465,19 @@ def data_overlap(
 def predict_fit(
     table: Annotated[Path, typer.Argument(metavar="RUNS.csv", help="columns N, D (or C) and loss; a row a run")],
     target: Annotated[list[str] | None, typer.Option("--target", metavar="C|N,D", help="forecast this run: a compute in FLOP, or size,data; may be repeated")] = None,
-    law: Annotated[str, typer.Option("--law", help="ensemble, or one alone: frontier, chinchilla, tied, coupled, farseer, broken, repeats")] = "ensemble",
+    law: Annotated[str, typer.Option("--law", help="ensemble, or one alone: frontier, chinchilla, tied, coupled, farseer, broken, repeats; finetuning: curves by data alone")] = "ensemble",
     column: Annotated[list[str] | None, typer.Option("--column", metavar="KIND=NAME", help="which column holds n, d, c, loss, u, embeddings, run; may be repeated")] = None,
     unit: Annotated[str, typer.Option("--unit", help="of the losses: nats, bits or bits_per_byte")] = "nats",
     drop_missing: Annotated[bool, typer.Option("--drop-missing", help="leave out runs whose loss is nan or inf")] = False,
     level: Annotated[float, typer.Option("--level", help="of the interval: 0.5, 0.8, 0.9 or 0.95")] = 0.9,
+    only: Annotated[list[str] | None, typer.Option("--only", metavar="COLUMN=WORD", help="keep the rows that have this word there; may be repeated")] = None,
     page: Annotated[Path | None, typer.Option("--page", metavar="FILE.html", help="also write the one-page decision with plots")] = None,
     as_json: Json = False,
 ) -> None:  # fmt: skip
     """Fit a table of runs and forecast bigger ones, with intervals tested on other tables."""
     from limbeck.predicting import show_fit
 
-    show_fit(table, target or (), law, column or (), unit, drop_missing, level, page, as_json)
+    show_fit(table, target or (), law, column or (), unit, drop_missing, level, page, as_json, only or ())
 
 
 @predict_app.command("questions")
@@ -540,3 +543,64 @@ def predict_check(run: Annotated[Path, typer.Argument(metavar="RUN|forecasts.jso
     from limbeck.forecasting import show_check
 
     show_check(run, as_json)
+
+
+@panel_app.command("choose")
+def panel_choose(
+    task: Annotated[str, typer.Option("--task")], split: Annotated[str, typer.Option("--split", help="held-out examples with gold; never those of an examination")],
+    model: Annotated[list[str], typer.Option("--model", metavar="MODEL", help="a candidate; may be repeated")],
+    samples: Annotated[int, typer.Option("-n", min=1, max=128, help="answers asked of each")] = 1,
+    most: Annotated[int, typer.Option("--most", min=0, help="members at most; 0: any number")] = 0,
+    limit: Annotated[int, typer.Option("--limit", min=0, help="at most so many examples; 0 is all")] = 0,
+    base_url: Annotated[str, typer.Option("--base-url", help="openai: models: the server; OPENAI_BASE_URL unless said")] = "",
+    as_json: Json = False,
+) -> None:  # fmt: skip
+    """Which models complement each other, beside the best single one asked as often."""
+    from limbeck.panel_verbs import choose
+
+    choose(task, split, model, limit=limit, samples=samples, most=most, base_url=base_url, as_json=as_json)
+
+
+@panel_app.command("calibrate")
+def panel_calibrate(
+    file: Annotated[str, typer.Argument(metavar="FILE.toml", help="a panel of kind cascade")],
+    task: Annotated[str, typer.Option("--task")], split: Annotated[str, typer.Option("--split", help="held-out examples with gold; never those of an examination")],
+    risk: Annotated[float, typer.Option("--risk", min=0.0001, max=0.9999, help="wanted: at most this share of wrong answers")] = 0.1,
+    bound: Annotated[str, typer.Option("--bound", help="clopper-pearson (of the answers that the panel keeps), or conformal (of all requests, beyond the teacher's own errors, in the mean)")] = "clopper-pearson",
+    confidence: Annotated[float, typer.Option("--confidence", min=0.5, max=0.9999, help="clopper-pearson: how sure")] = 0.95,
+    limit: Annotated[int, typer.Option("--limit", min=0, help="at most so many examples; 0 is all")] = 0,
+    as_json: Json = False,
+) -> None:  # fmt: skip
+    """Below which agreement the teacher is asked: accuracy against cost, and the threshold for a wanted risk."""
+    from limbeck.panel_verbs import calibrate
+
+    calibrate(file, task, split, limit=limit, risk=risk, bound=bound, confidence=confidence, as_json=as_json)
+
+
+@panel_app.command("ask-next")
+def panel_ask_next(
+    file: Annotated[str, typer.Argument(metavar="FILE.toml")],
+    task: Annotated[str, typer.Option("--task")], split: Annotated[str, typer.Option("--split", help="requests to choose from; never those of an examination")],
+    spend: Annotated[int, typer.Option("-n", min=1, help="requests that the teacher will be asked")] = 50,
+    limit: Annotated[int, typer.Option("--limit", min=0, help="at most so many requests are looked at; 0 is all")] = 0,
+    out: Annotated[Path | None, typer.Option("--out", metavar="FILE.jsonl", help="write the chosen requests")] = None,
+    as_json: Json = False,
+) -> None:  # fmt: skip
+    """What a teacher is asked next: the requests on which a panel disagrees most."""
+    from limbeck.panel_verbs import ask_next
+
+    ask_next(file, task, split, spend=spend, limit=limit, out=out, as_json=as_json)
+
+
+@panel_app.command("train-router")
+def panel_train_router(
+    file: Annotated[str, typer.Argument(metavar="FILE.toml", help="a panel of kind router")],
+    out: Annotated[Path | None, typer.Option("--out", metavar="FILE.safetensors", help="where to; beside the panel's file unless said")] = None,
+    examples: Annotated[int, typer.Option("--examples", min=10, help="requests of each task to learn from")] = 2000,
+    accuracy: Annotated[float, typer.Option("--accuracy", min=0.5, max=1.0, help="of what the router keeps; what it is less sure of goes to the teacher")] = 0.99,
+    as_json: Json = False,
+) -> None:  # fmt: skip
+    """Teach a router which specialist gets a request, from its tasks' own requests."""
+    from limbeck.panel_verbs import make_router
+
+    make_router(file, out, count=examples, accuracy=accuracy, as_json=as_json)

@@ -207,6 +207,26 @@ def content_of(path: Path) -> str:
     return content_id([told, inner, weights, hash_file(router) if router and router.is_file() else ""], 32)
 
 
+def load_threshold(model: str) -> str:
+    """The threshold that a panel answers by, as text: its file's, or that of its calibration as it lies there; "" where it has none."""
+    path, found = panel_path(model), open_panel(model)
+    if found.panel.threshold is not None:
+        return f"{found.panel.threshold:g}"
+    return hash_file(calibration_path(path)) if calibration_path(path).is_file() else ""
+
+
+def task_of(model: str, text: str) -> str:
+    """For which job a panel is asked: its file says, or its router sees it in the request; "" where neither does."""
+    path, found = panel_path(model), open_panel(model)
+    if found.panel.task or found.panel.kind != "router" or not found.panel.router:
+        return found.panel.task
+    from limbeck.panel.router import Router
+
+    named = {m.task for m in found.member}
+    task = Router.load(path.parent / found.panel.router).route(text)[0]
+    return task if task in named else ""
+
+
 def settings_of(path: Path) -> dict[str, Any]:
     """What makes two examinations of a panel comparable, for results and logs."""
     found = open_panel(str(path))

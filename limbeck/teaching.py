@@ -14,6 +14,8 @@ from limbeck.catalog import terms
 from limbeck.data.opt_out import OptOut
 from limbeck.distill.asking import Desk, distill_texts
 from limbeck.distill.mixing import load_set
+from limbeck.empanelling import content_of, is_panel, load_threshold, panel_path, unposed
+from limbeck.empanelling import lineage as panel_lineage
 from limbeck.errors import LimbeckError
 from limbeck.recipe.schema import KeepSection, Recipe, StudentSection, TeacherSection, TrainSection
 from limbeck.records import Origin
@@ -25,7 +27,7 @@ ALIGNED_ON = 200  # records on which two tokenizers are tried before distributio
 
 def reads_text(recipe: Recipe, kinds: Sequence[str]) -> bool:
     """Whether a recipe's data are texts: its teacher writes them, or a student of it reads them."""
-    return "decoder" in kinds or resolve.is_language_model(recipe.teacher.model)
+    return "decoder" in kinds or resolve.is_language_model(recipe.teacher.model) or is_panel(recipe.teacher.model)
 
 
 def check_recipe(recipe: Recipe, kinds: Sequence[str]) -> None:
@@ -58,10 +60,13 @@ def distill_run(recipe: Recipe, task: Any, codec: Any, step: Step, forbidden: Se
 
     origins = origins_of(recipe, task)
     mixed = tuple(load_set(mix.source, mix.weight, mix.terms) for mix in recipe.mix)
-    if teacher is not None and recipe.teacher.self_test and not recipe.teacher.offline:
+    pose = resolve.get_pose(task)
+    if teacher is not None and is_panel(recipe.teacher.model):
+        teacher, pose = unposed(teacher, pose)
+    elif teacher is not None and recipe.teacher.self_test and not recipe.teacher.offline:
         _try_teacher(recipe, task, teacher, step, tell)
     desk = Desk(
-        task=task, teacher=teacher, pose=resolve.get_pose(task), origins=origins, by=tuple(range(len(origins))), codec=codec, contamination=_contamination(recipe, task, forbidden),
+        task=task, teacher=teacher, pose=pose, origins=origins, by=tuple(range(len(origins))), codec=codec, contamination=_contamination(recipe, task, forbidden),
         opt_out=opt_out(recipe), against=tuple(against_texts(recipe.keep.against)) if recipe.keep.against else None, mixed=mixed, terms=terms.paragraph([*origins, *(o for m in mixed for o in m.origins)]),
         accounts=getattr(teacher, "accounts", dict),
     )  # fmt: skip
@@ -72,6 +77,8 @@ def get_teacher(section: TeacherSection, task: Any, run: str) -> Any:
     """Who answers: None for the task's own gold."""
     if section.model == "generator":
         return None
+    if is_panel(section.model):
+        return resolve.get_answerer(section.model, task)
     return resolve.get_teacher(section, run) if resolve.is_language_model(section.model) else resolve.get_expert(section.model, task, name=section.model)
 
 
@@ -89,6 +96,9 @@ def origins_of(recipe: Recipe, task: Any) -> tuple[Origin, ...]:
         return tuple(found)
     roles = (["generator"] if asks(recipe, task) else []) + (["logits"] if recipe.distill.soft != "off" else [])
     for role in roles:
+        if is_panel(teacher.model):
+            found += panel_lineage(role, teacher.model, task.name)
+            continue
         found += terms.lineage(role, teacher.model, teacher.terms, revision=teacher.revision, host=_host(teacher))
     return tuple(dict.fromkeys(found))
 
@@ -118,6 +128,8 @@ def identify(section: TeacherSection) -> Any:
     """What must be equal for two teachers to give the same answers: weights where they are here, else how a server is asked."""
     if section.model == "generator":
         return "generator"
+    if is_panel(section.model):
+        return [content_of(panel_path(section.model)), load_threshold(section.model), section.samples]
     if section.model.startswith("openai:"):
         return section.model_dump(exclude={"concurrency", "timeout_s", "deadline_s", "retries", "budget_usd", "budget_tokens", "when_spent", "failed_most", "price_in_usd", "price_out_usd", "key_env", "batch_file", "self_test", "offline"})
     if not resolve.is_language_model(section.model):
@@ -181,6 +193,10 @@ def step_run(step: Step) -> str:
 
 def get_examined(section: TeacherSection, task: Any, run: str) -> Any:
     """The teacher as it is examined: greedy where it is a language model, through the same ledger and within the same budget."""
+    if is_panel(section.model):
+        answerer = resolve.get_answerer(section.model, task)
+        answerer.name = "teacher"
+        return answerer
     if not resolve.is_language_model(section.model):
         return resolve.get_expert(section.model, task, name="teacher")
     answerer = resolve.get_teacher(section.model_copy(update={"temperature": 0.0, "samples": 1}), f"{run} examination")

@@ -74,6 +74,10 @@ def read_target(target: str) -> dict[str, Binding]:
         raise LimbeckError(f"there is no run, expert or model {target!r}", "limbeck terms", "name a run, an expert's folder, or a MODEL such as openai:gpt-4o or hf:meta-llama/Llama-3.1-8B-Instruct")
     if path.is_dir() and not (path / "config.json").exists():
         raise LimbeckError("nothing here says who made it: no distill/origins.json, no expert/terms.json", target, "make the run again with this version, or name a model")
+    if target.startswith("panel:"):
+        from limbeck.empanelling import lineage
+
+        return {"outputs": Binding(records=0).join_origin("every answer", *lineage("generator", target))}
     return {"outputs": Binding(records=0).join_origin("every answer", origin("generator", target))}
 
 
