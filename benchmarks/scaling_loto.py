@@ -182,7 +182,7 @@ def main() -> None:
     if arguments.write:
         document = {
             "what": "factors that turn a raw spread of ln L into an interval", **facts, "tested_reach": 3.0,
-            "how": "weighted quantile of |error| / scale over forecasts of frontier runs with C >= Cmax/3 from runs with C <= Cmax/r, of whole tables and of tables cut at Cmax/3 and Cmax/10; sources weighted alike",
+            "how": "floor and growth by the interval score, factor by a weighted quantile of |error| / scale, over forecasts of frontier runs with C >= Cmax/3 from runs with C <= Cmax/r, of whole tables and of tables cut at Cmax/3 and Cmax/10; sources weighted alike",
             "tables": len(tables), "sources": len({source_of(n) for n in tables}), "reaches": list(REACHES), "learnt": datetime.now(UTC).date().isoformat(),
             "record": {"how": "leave one source out: weights of the laws and factor learnt on the others", "level": 0.9, "whole": whole, "by_r": record},
         }  # fmt: skip

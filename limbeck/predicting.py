@@ -39,19 +39,30 @@ def parse_columns(pairs: Sequence[str]) -> dict[str, str]:
     return out
 
 
-def read_fit(table: Path, law: str, columns: Sequence[str], unit: str, drop_missing: bool) -> Fit:
+def read_fit(table: Path, law: str, columns: Sequence[str], unit: str, drop_missing: bool, only: Sequence[str] = ()) -> Fit:
     """The fit that the options ask for."""
-    return fit(table, law=law, columns=parse_columns(columns), unit=unit, drop_missing=drop_missing)
+    return fit(table, law=law, columns=parse_columns(columns), unit=unit, drop_missing=drop_missing, only=parse_only(only))
 
 
-def show_fit(table: Path, target: Sequence[str] = (), law: str = "ensemble", columns: Sequence[str] = (), unit: str = "nats", drop_missing: bool = False, level: float = 0.9, page: Path | None = None, as_json: bool = False) -> None:
+def parse_only(pairs: Sequence[str]) -> dict[str, str]:
+    """'dataset=gadre' keeps the rows with that word in that column."""
+    out = {}
+    for pair in pairs:
+        column, sign, word = pair.partition("=")
+        if not sign or not column:
+            raise LimbeckError(f"'{pair}' keeps nothing", "--only", "give COLUMN=WORD")
+        out[column.strip()] = word.strip()
+    return out
+
+
+def show_fit(table: Path, target: Sequence[str] = (), law: str = "ensemble", columns: Sequence[str] = (), unit: str = "nats", drop_missing: bool = False, level: float = 0.9, page: Path | None = None, as_json: bool = False, only: Sequence[str] = ()) -> None:
     """Fit a table and forecast targets; the held-out rung comes first."""
     if law == "finetuning":
         if page:
             raise LimbeckError("no page is drawn of fine-tuning curves", "--page", "leave it out")
         show_finetuning(table, target, columns, unit, level, as_json)
         return
-    fitted = read_fit(table, law, columns, unit, drop_missing)
+    fitted = read_fit(table, law, columns, unit, drop_missing, only)
     forecasts = [fitted.predict(**parse_target(t), level=level) for t in target]
     if page:
         from limbeck.predict.decision import write_page

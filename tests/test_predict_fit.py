@@ -198,3 +198,27 @@ def test_wrong_options_are_three_lines(tmp_path, capsys, arguments, what):
         main(["predict", "fit", str(table), *arguments])
     error = capsys.readouterr().err
     assert ended.value.code == 2 and what in error and "where:" in error and "fix:" in error
+
+
+def test_several_experiments_in_one_table_are_doubted_and_can_be_parted(tmp_path, capsys):
+    rows = [{**r, "dataset": "a, plain"} for r in ladder()] + [{**r, "loss": 1.15 * r["loss"], "dataset": "b"} for r in ladder(seed=1)]
+    assert "several experiments" in [f.name for f in fit(rows).findings]
+    apart = fit(rows, only={"dataset": "a, plain"})
+    assert len(apart.runs) == len(ladder()) and "several experiments" not in [f.name for f in apart.findings]
+    for only, what in (({"dataset": "c"}, "no row has 'c'"), ({"set": "a"}, "no column 'set'")):
+        with pytest.raises(LimbeckError, match=what):
+            fit(rows, only=only)
+    table = tmp_path / "t.csv"
+    table.write_text("N,D,loss\n")
+    with pytest.raises(SystemExit):
+        main(["predict", "fit", str(table), "--only", "dataset"])
+    assert "keeps nothing" in capsys.readouterr().err
+
+
+def test_the_names_of_a_table_are_escaped_on_the_page(tmp_path):
+    from limbeck.predict.decision import write_page
+
+    table = tmp_path / "<script>alert(1)<s>&.csv"
+    table.write_text("N,D,loss\n" + "".join(f"{r['N']},{r['D']},{r['loss']}\n" for r in ladder()))
+    page = write_page(fit(table), (), tmp_path / "page.html").read_text()
+    assert "<script>" not in page and "&lt;script&gt;" in page

@@ -27,10 +27,15 @@ class Finding:
 
 def diagnose(runs: Runs, fits: Sequence[Fitted]) -> list[Finding]:
     """The doubts that the table and its residuals give."""
-    found = [*_one_ratio(runs), *_few_sizes(runs)]
+    found = [*_several_experiments(runs), *_one_ratio(runs), *_few_sizes(runs)]
     law = next((f for f in fits if f.problem.law.needs != ("c",)), fits[0])
     residual = np.log(runs.losses) - law.predict(runs.sizes, runs.data, runs.compute, unique=runs.unique)
     return [*found, *_untuned(runs, residual), *_outliers(runs, residual), *_pattern(runs, residual)]
+
+
+def _several_experiments(runs: Runs) -> list[Finding]:
+    column, count = runs.facts.get("experiments", ("", 0))
+    return [Finding(name="several experiments", what=f"column '{column}' has {count} different words: losses on different text or tokenizers lie on no one law", fix=f"keep one: --only {column}=WORD")] if count else []
 
 
 def _one_ratio(runs: Runs) -> list[Finding]:

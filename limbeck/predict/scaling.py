@@ -171,7 +171,7 @@ class Fit:
         return {"runs": len(self.runs), "notes": list(self.runs.notes), "held_out": asdict(self.held_out) if self.held_out else None, "findings": [asdict(f) for f in self.findings], "laws": laws, "chinchilla": asdict(self.chinchilla) if self.chinchilla else None}
 
 
-def fit(runs: str | Path | Rows | Runs, *, law: str = "ensemble", columns: Mapping[str, str] | None = None, unit: str = "nats", drop_missing: bool = False, resamples: int = 100) -> Fit:
+def fit(runs: str | Path | Rows | Runs, *, law: str = "ensemble", columns: Mapping[str, str] | None = None, unit: str = "nats", drop_missing: bool = False, resamples: int = 100, only: Mapping[str, str] | None = None) -> Fit:
     """Fit a table of runs: a CSV file, rows, columns, a DataFrame or `Runs`. `law`: the ensemble, or one of `laws.LAWS` alone.
 
     Raises LimbeckError for tables that no honest forecast can be made from.
@@ -179,7 +179,7 @@ def fit(runs: str | Path | Rows | Runs, *, law: str = "ensemble", columns: Mappi
     if law != "ensemble" and law not in FRONTIER_LAWS:
         others = {"rectified": "limbeck.predict.finetuning, `--law finetuning`", "distilled": "limbeck.predict.distillation, `limbeck predict questions --teacher`"}
         raise LimbeckError(f"the law '{law}' is not for runs of size and data" if law in others else f"there is no law '{law}'", "law", others.get(law) or f"ensemble, {', '.join(FRONTIER_LAWS)}, finetuning")
-    table = read_runs(runs, columns, unit, drop_missing)
+    table = read_runs(runs, columns, unit, drop_missing, only)
     members = ENSEMBLE if law == "ensemble" else (single(law),)
     needs = {need for m in members for need in LAWS[m.law].needs}
     if law != "ensemble" and ((needs & {"n", "d"} and not table.has_sizes) or ("u" in needs and table.unique is None)):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -58,17 +58,23 @@ class Runs:
         return Runs(sizes=self.sizes[mask], data=self.data[mask], compute=self.compute[mask], losses=self.losses[mask], unique=some(self.unique), teacher=some(self.teacher), scores=some(self.scores), groups=groups, has_sizes=self.has_sizes, notes=self.notes, name=self.name, facts=self.facts)
 
 
-def read_runs(source: str | Path | Rows | Runs, columns: Mapping[str, str] | None = None, unit: str = "nats", drop_missing: bool = False) -> Runs:
+EXPERIMENTS = ("dataset", "experiment", "family", "series", "study", "table", "source", "paper")  # columns that say which experiment a run is of
+
+
+def read_runs(source: str | Path | Rows | Runs, columns: Mapping[str, str] | None = None, unit: str = "nats", drop_missing: bool = False, only: Mapping[str, str] | None = None) -> Runs:
     """Runs from a CSV file, a list of rows or a table of columns (a DataFrame works). `columns` maps n, d, c, loss, u, teacher, embeddings, run to names.
 
     Two of n, d, c suffice (C = 6 N D), and c alone gives the frontier law. A blank cell is a run that was not measured and is left out, with a
-    note; a written nan is an error unless `drop_missing`. Embedding parameters, where a column has them, are taken off the sizes.
+    note; a written nan is an error unless `drop_missing`. Embedding parameters, where a column has them, are taken off the sizes. `only` keeps the
+    rows that have these words in these columns.
     """
     if isinstance(source, Runs):
         return source
     if unit not in UNITS:
         raise LimbeckError(f"'{unit}' is no unit of loss", "unit", f"one of {', '.join(UNITS)}")
     table, name = columns_of(source)
+    for column, wanted in (only or {}).items():
+        table = _rows_with(table, column, wanted, name)
     found = _match(table, columns or {}, name)
     numbers = {key: numbers_of(table[column], column, name) for key, column in found.items() if key not in ("run",)}
     notes: list[str] = []
@@ -79,7 +85,25 @@ def read_runs(source: str | Path | Rows | Runs, columns: Mapping[str, str] | Non
         numbers["n"] = numbers["n"] - numbers["embeddings"]
         notes.append("sizes are without embeddings")
     runs = _complete(numbers, groups, notes, name, UNITS[unit])
-    return _checked(runs)
+    return replace(_checked(runs), facts={**runs.facts, **_experiments(table, found)})
+
+
+def _rows_with(table: Mapping[str, Any], column: str, wanted: str, name: str) -> dict[str, list[Any]]:
+    if column not in table:
+        raise LimbeckError(f"there is no column '{column}'", f"{name}, --only", f"the table has: {', '.join(map(str, table)) or 'nothing'}")
+    kept = [at for at, value in enumerate(table[column]) if str(value).strip() == wanted]
+    if not kept:
+        raise LimbeckError(f"no row has {wanted!r} in column '{column}'", f"{name}, --only", f"it has: {'; '.join(sorted({str(v) for v in table[column]})[:12])}")
+    return {key: [values[at] for at in kept] for key, values in table.items()}
+
+
+def _experiments(table: Mapping[str, Any], found: Mapping[str, str]) -> dict[str, Any]:
+    """The column, if any, that parts the rows into several experiments."""
+    for column, values in table.items():
+        several = len({str(v).strip() for v in values})
+        if str(column).lower().strip() in EXPERIMENTS and column not in found.values() and 1 < several <= len(values) / 2:
+            return {"experiments": (str(column), several)}
+    return {}
 
 
 def columns_of(source: Any) -> tuple[dict[str, list[Any]], str]:
@@ -203,7 +227,7 @@ def _checked(runs: Runs) -> Runs:
     if len(runs) < FEWEST:
         raise LimbeckError(f"{len(runs)} different runs remain once {len(key) - len(runs)} repeated rows are left out", where, f"{FEWEST} runs at the very least; repeats of a run need their own losses (other seeds)")
     if runs.has_sizes and len(np.unique(np.round(np.log(runs.sizes), 6))) < 2:
-        raise LimbeckError("all runs have one size", where, "what a larger model reaches cannot be seen: train 3 or more sizes; for one size and more data use `limbeck predict curve`")
+        raise LimbeckError("all runs have one size", where, "what a larger model reaches cannot be seen: train 3 or more sizes; for one size and more data use `limbeck predict fit --law finetuning`")
     if runs.compute.max() < LEAST_SPAN * runs.compute.min():
         raise LimbeckError(f"the runs span only {runs.compute.max() / runs.compute.min():.1f} times in compute", where, "a ladder needs 10 times or more between its lowest and highest rung")
     _check_direction(runs, where)
