@@ -35,12 +35,12 @@ def check_request(text: str) -> None:
         raise LimbeckError("the request does not seem to be English", where, "write it in English; names and cell texts may be in any language")
 
 
-def task_of(model: str, asked: str | None, text: str = "") -> str:
+def task_of(model: str, asked: str | None, prompt: Prompt | None = None) -> str:
     """The task a MODEL is asked for: the one an expert was made for, the one a panel's file names or its router sees in the request, or the one that --task names; "" where none says."""
     if model.startswith("panel:"):
         from limbeck.empanelling import task_of as task_of_panel
 
-        return asked or task_of_panel(model, text)
+        return asked or task_of_panel(model, prompt or Prompt(id="ask", text=""))
     if resolve.is_language_model(model) or model.startswith("baseline:"):
         return asked or ""
     from limbeck.models.decoder import read_facts

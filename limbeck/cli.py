@@ -223,8 +223,9 @@ def ask(
 ) -> None:  # fmt: skip
     """Ranked answers: rules with the cells they mark, commands explained word by word. Nothing is run."""
     from limbeck import asking
+    from limbeck.records import Prompt
 
-    kind = asking.task_of(model, task, text)
+    kind = asking.task_of(model, task, Prompt(id="ask", text=text, context={"table": str(table)} if table else {}))
     if kind == "cf":
         asking.ask_rule(model, text, k=k, path=table, sheet=sheet, today=today, column=column, write=write, as_json=as_json)
         return

@@ -215,7 +215,7 @@ def load_threshold(model: str) -> str:
     return hash_file(calibration_path(path)) if calibration_path(path).is_file() else ""
 
 
-def task_of(model: str, text: str) -> str:
+def task_of(model: str, prompt: Prompt) -> str:
     """For which job a panel is asked: its file says, or its router sees it in the request; "" where neither does."""
     path, found = panel_path(model), open_panel(model)
     if found.panel.task or found.panel.kind != "router" or not found.panel.router:
@@ -223,7 +223,7 @@ def task_of(model: str, text: str) -> str:
     from limbeck.panel.router import Router
 
     named = {m.task for m in found.member}
-    task = Router.load(path.parent / found.panel.router).route(text)[0]
+    task = Router.load(path.parent / found.panel.router).route(prompt)[0]
     return task if task in named else ""
 
 

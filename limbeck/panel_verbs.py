@@ -23,7 +23,7 @@ from limbeck.panel.members import Member, Seats
 from limbeck.panel.panel import Hearing, Panel
 from limbeck.panel.router import Router, choose_confidence, train_router
 from limbeck.panel.vote import ballots_of, entropy_of
-from limbeck.records import Answer, Candidate, Example
+from limbeck.records import Answer, Candidate, Example, Prompt
 from limbeck.run import write_atomically
 from limbeck.task import Task
 
@@ -208,7 +208,7 @@ def make_router(file: str, out: Path | None, *, count: int, accuracy: float, as_
     began = time.process_time()
     router = train_router({name: p[0] for name, p in parts.items()})
     took = time.process_time() - began
-    sure = [(*router.route(text), name) for name, p in parts.items() for text in p[1]]
+    sure = [(*router.route(prompt), name) for name, p in parts.items() for prompt in p[1]]
     threshold = choose_confidence([s for _, s, _ in sure], [said == name for said, _, name in sure], accuracy)
     router = Router(labels=router.labels, weights_CK=router.weights_CK, bias_C=router.bias_C, threshold=threshold, meta={"examples": count})
     target = out or path.with_suffix(".safetensors")
@@ -226,28 +226,28 @@ def make_router(file: str, out: Path | None, *, count: int, accuracy: float, as_
     )
 
 
-def _requests(name: str, count: int) -> tuple[list[str], list[str], list[str]]:
+def _requests(name: str, count: int) -> tuple[list[Prompt], list[Prompt], list[Prompt]]:
     """A task's requests: to learn from, to choose the threshold on, to try on; none twice. Apart by the task where it can keep some apart, else by another seed."""
     task: Any = resolve.get_task(name)
     try:
-        learnt = [e.prompt.text for e in islice(task.generate(1, count), count)]
-        fresh = [[e.prompt.text for e in islice(task.apart(p) if hasattr(task, "apart") else task.generate(seed, APART * 2), APART * 2)] for seed, p in ((2, "dev"), (3, "examination"))]
+        learnt = [e.prompt for e in islice(task.generate(1, count), count)]
+        fresh = [[e.prompt for e in islice(task.apart(p) if hasattr(task, "apart") else task.generate(seed, APART * 2), APART * 2)] for seed, p in ((2, "dev"), (3, "examination"))]
     except LimbeckError:
-        known = [e.prompt.text for s in task.splits() if not any(w in s for w in ("test", "official", "unseen")) for e in task.examples(s)]
+        known = [e.prompt for s in task.splits() if not any(w in s for w in ("test", "official", "unseen")) for e in task.examples(s)]
         learnt, fresh = known[::2][:count], [known[1::4], known[3::4]]
-    seen = set(learnt)
+    seen = {p.text for p in learnt}
     parts = []
-    for texts in fresh:
-        new = [t for t in dict.fromkeys(texts) if t not in seen][:APART]
-        seen.update(new)
+    for prompts in fresh:
+        new = [p for text, p in {p.text: p for p in prompts}.items() if text not in seen][:APART]
+        seen.update(p.text for p in new)
         parts.append(new)
     return learnt, parts[0], parts[1]
 
 
-def try_router(router: Router, requests: dict[str, Sequence[str]]) -> dict[str, Any]:
+def try_router(router: Router, requests: dict[str, Sequence[Prompt]]) -> dict[str, Any]:
     """How often each task's requests go to their specialist, with Wilson intervals; what the threshold does; milliseconds of CPU a request."""
     began = time.process_time()
-    said = {name: [router.route(text) for text in texts] for name, texts in requests.items()}
+    said = {name: [router.route(prompt) for prompt in prompts] for name, prompts in requests.items()}
     n = sum(map(len, requests.values()))
     ms = 1000 * (time.process_time() - began) / max(1, n)
     out: dict[str, Any] = {"tasks": {}, "ms_per_request": ms, "n": n}

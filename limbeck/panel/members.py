@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import queue
 import threading
 import time
@@ -13,6 +14,7 @@ from typing import Any
 from limbeck.errors import LimbeckError
 from limbeck.records import Answer, Candidate, Prompt
 
+LAST_WAIT_S = 3.0  # for threads at the end of the program: one that dies inside a library's C++ code would take the exit code with it
 PORTION = 8  # requests given at a time to who does not say when each is done
 
 
@@ -66,6 +68,17 @@ class _Job:
     portion: int = 1
 
 
+_THREADS: weakref.WeakSet[threading.Thread] = weakref.WeakSet()
+
+
+@atexit.register
+def _await_threads() -> None:
+    """Runs after all seats were dismissed (finalizers registered later run earlier): idle threads end at once."""
+    until = time.monotonic() + LAST_WAIT_S
+    for thread in list(_THREADS):
+        thread.join(max(0.0, until - time.monotonic()))
+
+
 class Seats:
     """The members' threads: started when first needed, and kept, so that a member that hangs holds up nobody but itself."""
 
@@ -96,7 +109,9 @@ class Seats:
             job.portion = min(PORTION, len(prompts))
         if who not in self._queues:
             self._queues[who] = queue.SimpleQueue()
-            threading.Thread(target=_work, args=(member, self._queues[who], self._news), daemon=True, name=f"member {member.name}").start()
+            thread = threading.Thread(target=_work, args=(member, self._queues[who], self._news), daemon=True, name=f"member {member.name}")
+            _THREADS.add(thread)
+            thread.start()
         self._queues[who].put(job)
         return job
 

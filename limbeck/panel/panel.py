@@ -25,7 +25,7 @@ from limbeck.panel.vote import (
 from limbeck.panel.words import debate_prompt, sum_prompt
 from limbeck.records import Answer, Candidate, Prompt
 
-Route = Callable[[str], tuple[str, float]]  # a request's text: the task it is of, and how sure
+Route = Callable[[Prompt], tuple[str, float]]  # a request: the task it is of, and how sure
 
 
 @dataclass(slots=True)
@@ -161,7 +161,7 @@ class Panel:
         chosen: dict[str, list[Hearing]] = {}
         unsure = []
         for h in hearings:
-            task, confidence = self._route(h.prompt.text)
+            task, confidence = self._route(h.prompt)
             h.more |= {"routed_to": task, "confidence": round(confidence, 6)}
             known = any(m.task == task for m in self.members)
             (chosen.setdefault(task, []) if known and (confidence >= self.threshold or self.teacher is None) else unsure).append(h)

@@ -7,38 +7,45 @@ trained by L-BFGS with an L2 penalty. A threshold of confidence, chosen on reque
 from __future__ import annotations
 
 import json
+import math
 import re
 import zlib
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from limbeck.errors import LimbeckError
+from limbeck.records import Prompt
 
 BUCKETS = 1 << 14
 LONGEST = 1_000  # characters of a request that are read
 FORMAT = 1
+ATTACHED = 8.0  # what a table along with a request weighs, against 1 for a piece of its text
 L2 = 1e-4
 _SPACES = re.compile(r"\s+")
 
 
-def pieces_of(text: str) -> dict[int, float]:
-    """Hashed pieces with their weights: 1 + log of the count, to length one."""
-    plain = _SPACES.sub(" ", text[:LONGEST].lower()).strip()
+def pieces_of(prompt: Prompt) -> dict[int, float]:
+    """Hashed pieces with their weights: 1 + log of the count, to length one. What comes along with a request (a table) is a piece too, by its kind alone."""
+    plain = _SPACES.sub(" ", prompt.text[:LONGEST].lower()).strip()
     counts: Counter[str] = Counter()
     padded = f" {plain} "
     for size in (1, 2, 3, 4):
         counts.update(padded[at : at + size] for at in range(len(padded) - size + 1))
     counts.update(f"w {word}" for word in plain.split())
+    attached = {f"with {kind}": ATTACHED for kind in prompt.context if kind != "messages"}
     found: dict[int, float] = {}
     for piece, count in counts.items():
         at = zlib.crc32(piece.encode("utf-8", "replace")) % BUCKETS
-        found[at] = found.get(at, 0.0) + 1.0 + float(np.log(count))
-    norm = float(np.sqrt(sum(v * v for v in found.values()))) or 1.0
+        found[at] = found.get(at, 0.0) + 1.0 + math.log(count)
+    for piece, value in attached.items():
+        at = zlib.crc32(piece.encode()) % BUCKETS
+        found[at] = found.get(at, 0.0) + value
+    norm = math.sqrt(sum(v * v for v in found.values())) or 1.0
     return {at: value / norm for at, value in found.items()}
 
 
@@ -52,15 +59,15 @@ class Router:
     threshold: float = 0.9
     meta: dict[str, Any] | None = None
 
-    def route(self, text: str) -> tuple[str, float]:
+    def route(self, prompt: Prompt) -> tuple[str, float]:
         """The likeliest task of a request, and its probability."""
-        p = self.probabilities(text)
+        p = self.probabilities(prompt)
         best = int(p.argmax())
         return self.labels[best], float(p[best])
 
-    def probabilities(self, text: str) -> np.ndarray:
+    def probabilities(self, prompt: Prompt) -> np.ndarray:
         """Of each label, float64 [C]."""
-        found = pieces_of(text)
+        found = pieces_of(prompt)
         at = np.fromiter(found.keys(), int, len(found))
         z = self.weights_CK[:, at].astype(float) @ np.fromiter(found.values(), float, len(found)) + self.bias_C
         e = np.exp(z - z.max())
@@ -90,8 +97,8 @@ class Router:
         return cls(labels=tuple(told["labels"]), weights_CK=weights, bias_C=bias, threshold=float(told["threshold"]), meta={k: v for k, v in told.items() if k not in ("format", "labels", "threshold", "buckets")})
 
 
-def train_router(requests: dict[str, Sequence[str]], l2: float = L2, steps: int = 60) -> Router:
-    """Logistic regression on each label's requests, every label with the same weight in all. Raises LimbeckError for fewer than two labels or an empty one."""
+def train_router(requests: dict[str, Sequence[Prompt]], l2: float = L2, steps: int = 60) -> Router:
+    """Logistic regression on each label's requests, every label with the same weight in all; a request with a table is learnt without it too. Raises LimbeckError for fewer than two labels or an empty one."""
     from scipy.optimize import minimize
     from scipy.sparse import csr_matrix
 
@@ -101,9 +108,10 @@ def train_router(requests: dict[str, Sequence[str]], l2: float = L2, steps: int 
     empty = next((name for name in labels if not requests[name]), "")
     if empty:
         raise LimbeckError(f"task {empty!r} has no requests to learn from", "panel train-router", "name a task with a generator or a train split")
-    rows = [pieces_of(text) for name in labels for text in requests[name]]
-    classes = np.repeat(np.arange(len(labels)), [len(requests[n]) for n in labels])
-    share = np.array([1.0 / (len(labels) * len(requests[labels[c]])) for c in classes])
+    shown = {n: [*requests[n], *(replace(p, context={}) for p in requests[n] if p.context)] for n in labels}
+    rows = [pieces_of(prompt) for name in labels for prompt in shown[name]]
+    classes = np.repeat(np.arange(len(labels)), [len(shown[n]) for n in labels])
+    share = np.array([1.0 / (len(labels) * len(shown[labels[c]])) for c in classes])
     x = csr_matrix((np.concatenate([np.fromiter(r.values(), float) for r in rows]), np.concatenate([np.fromiter(r.keys(), int) for r in rows]), np.cumsum([0, *map(len, rows)])), shape=(len(rows), BUCKETS))
     one_hot = np.eye(len(labels))[classes]
 
