@@ -165,14 +165,21 @@ class Panel:
             h.more |= {"routed_to": task, "confidence": round(confidence, 6)}
             known = any(m.task == task for m in self.members)
             (chosen.setdefault(task, []) if known and (confidence >= self.threshold or self.teacher is None) else unsure).append(h)
+        self._ask_specialists(chosen, k)
+        failed = [h for part in chosen.values() for h in part if not h.candidates]
+        self._ask_teacher([*unsure, *failed], k)
+        lost: dict[str, list[Hearing]] = {}
+        for h in unsure:  # a likely specialist comes before silence
+            if not h.candidates:
+                lost.setdefault(h.more["routed_to"], []).append(h)
+        self._ask_specialists(lost, k)
+
+    def _ask_specialists(self, chosen: dict[str, list[Hearing]], k: int) -> None:
         able = [m for m in self.members if m.task in chosen]
         for member, replies in zip(able, self._seats.ask([(m, [h.prompt for h in chosen[m.task]], max(k, m.samples)) for m in able]), strict=True):
             for h, said in zip(chosen[member.task], replies, strict=True):
                 h.heard.append(said)
                 h.candidates = said.candidates[:k]
-                if not said.candidates:
-                    unsure.append(h)
-        self._ask_teacher(unsure, k)
 
     # What they share.
 
