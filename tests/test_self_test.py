@@ -249,6 +249,8 @@ class Toy:
         system = next((m["content"] for m in messages if m["role"] == "system"), None)
         asked = next(m["content"] for m in messages if m["role"] == "user")
         top = body.get("top_logprobs") or (body.get("logprobs") if is_raw else 0) or 0
+        if "small context" in lies:
+            return web.json_response({"error": {"message": "maximum context length is 8 tokens"}}, status=400)
         if "no system" in lies and system is not None:
             return web.json_response({"error": {"message": "system role is not supported"}}, status=400)
         if top > lies.get("ceiling", 20) and "cut" not in lies:
@@ -386,3 +388,8 @@ def test_a_budget_too_small_for_the_test_is_not_passed(tmp_path, allowance):
         self_test(teacher)
     paid = teacher.accounts()["paid"]
     assert 0 < paid["tokens_in"] + paid["tokens_out"] <= 330 and "self_test = false" in str(caught.value)
+
+
+def test_a_server_that_answers_nothing_is_quoted():
+    with pytest.raises(LimbeckError, match="no request is answered: HTTP 400: .*maximum context length is 8"):
+        self_test(Endpoint("m", Toy(**{"small context": True}).url, sampling=Sampling()), None).raise_failures()

@@ -37,6 +37,9 @@ def check_served(asker: Asker, tokenizer: Any, requests: Sequence[str], k: int, 
 def _check_texts(same: Sequence[Heard]) -> Finding:
     texts = [h.text for h in same]
     others = sum(t != texts[0] for t in texts)
+    refused = [h.said for h in same if h.said]
+    if len(refused) == len(same):
+        return finding("determinism", "fail", f"no request is answered: {refused[0]}", "mend what the server says: a shorter request or teacher.max_tokens where its context is too small")
     if not any(texts):
         return finding("determinism", "fail", "every answer is empty", "see the server's log; give reasoning models more max_tokens")
     return finding("determinism", "warn" if others else "pass", f"{others} of {len(texts) - 1} repeats at temperature 0 differ" if others else f"{len(texts)} equal answers at temperature 0", "pin one replica or provider; a replay from the ledger gives the same answers all the same", differing=others, repeats=len(texts) - 1)
@@ -155,7 +158,7 @@ def _check_name(asker: Asker) -> Finding:
     fix = "name the model as the server lists it (GET /models); a router may have put another in its place"
     if served == [asked]:
         return finding("model name", "pass", f"{asked} throughout")
-    if served == ["None"]:
+    if served in ([], ["None"]):
         return finding("model name", "warn", "the server does not say which model answered", fix)
     if len(served) == 1 and (re.fullmatch(re.escape(asked) + r"[-@:]v?\d[\w.-]*", served[0]) or served[0].endswith("/" + asked)):
         return finding("model name", "pass", f"{served[0]}: a version of {asked}; pin it as teacher.revision", served=served)
