@@ -2,14 +2,13 @@
 
 import itertools
 import math
-import subprocess
-import sys
 import threading
 import time
 
 import pytest
 
 from limbeck import empanelling, resolve
+from limbeck.cli import main
 from limbeck.errors import LimbeckError
 from limbeck.panel.best import rank_best
 from limbeck.panel.cascade import choose_threshold, clopper_pearson, curve, read_calibration, write_calibration
@@ -324,7 +323,10 @@ def test_seats_ask_nothing_where_nothing_is_to_be_asked():
     assert Seats().ask([(member("a", "1"), [], 1)]) == [[]]
 
 
-def test_wrong_use_is_three_lines_and_exit_code_2(tmp_path):
+def test_wrong_use_is_three_lines_and_exit_code_2(tmp_path, capsys):
     path = write(tmp_path, '[panel]\nkind = "vote"\n[[member]]\nmodel = "builtin:cf"\n')
-    out = subprocess.run([sys.executable, "-m", "limbeck", "evaluate", "--task", "cf", "--model", f"panel:{path}", "--limit", "1"], capture_output=True, text=True)
-    assert out.returncode == 2 and "panel of one" in out.stderr and len(out.stderr.rstrip().splitlines()) == 3
+    for arguments in (["terms", f"panel:{path}"], ["ask", f"panel:{path}", "highlight sales"]):
+        with pytest.raises(SystemExit) as left:
+            main(arguments)
+        told = capsys.readouterr()
+        assert left.value.code == 2 and told.out == "" and "panel of one" in told.err and len(told.err.rstrip().splitlines()) == 3
