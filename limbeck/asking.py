@@ -11,7 +11,7 @@ from typing import Any
 
 from limbeck import resolve
 from limbeck.errors import LimbeckError
-from limbeck.records import Prompt
+from limbeck.records import Answer, Prompt
 from limbeck.tasks.cf.language import columns_of, parse
 from limbeck.tasks.cf.table import Table, shown
 from limbeck.tasks.cf.workbook import read_table, write_rule
@@ -54,6 +54,12 @@ def task_of(model: str, asked: str | None, prompt: Prompt | None = None) -> str:
     return own
 
 
+def tell_missing(answer: Answer) -> None:
+    """Which members of a panel an answer does without, and why: a line each on standard error."""
+    for name, reason in answer.meta.get("panel", {}).get("missing", {}).items():
+        sys.stderr.write(f"note: {name} was missing: {reason}\n")
+
+
 def ask_rule(model: str, text: str, *, k: int, path: Path | None, sheet: str | None, today: str | None, column: int | None, write: Path | None, as_json: bool) -> None:
     """Answer on standard output, and write the workbook where asked."""
     check_request(text)
@@ -69,6 +75,7 @@ def ask_rule(model: str, text: str, *, k: int, path: Path | None, sheet: str | N
     expert = resolve.get_answerer(model, task) if model.startswith("panel:") else resolve.get_expert(model, task)
     prompt = Prompt(id="ask", text=text, context={"table": table.to_json()})
     answer = expert.answer([prompt], k=k)[0]
+    tell_missing(answer)
     answers = [
         {"rank": rank, "text": c.text, "score": round(c.score, 4), "cells": task.marked_cells(prompt, c.text, column)}  # type: ignore[attr-defined]
         for rank, c in enumerate(answer.candidates, 1)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from limbeck import resolve
-from limbeck.asking import check_request
+from limbeck.asking import check_request, tell_missing
 from limbeck.errors import LimbeckError
 from limbeck.records import Answer, Candidate, Prompt
 
@@ -51,6 +51,7 @@ def ask_code(model: str, text: str, task_name: str, *, k: int, plain: bool, as_j
         torch.set_num_threads(1)
     prompt: Prompt = getattr(task, "prompt_for")(text)
     answer = (wish or Wish()).ask(resolve.get_answerer(model, task, **asking), prompt, k)
+    tell_missing(answer)
     answers = [_described(rank, _unwrapped(task, c), task_name) for rank, c in enumerate(answer.candidates, 1)]
     if as_json:
         sys.stdout.write(json.dumps({"task": task_name, "status": answer.status, "answers": answers} | ({"panel": answer.meta["panel"]} if "panel" in answer.meta else {}) | ({"reason": answer.reason} if answer.reason else {}), ensure_ascii=False) + "\n")

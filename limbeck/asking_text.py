@@ -30,6 +30,10 @@ def ask_text(model: str, text: str, task_name: str, *, k: int, plain: bool, as_j
     sampling = {"temperature": 0.7 if k > 1 else 0.0}
     answerer = resolve.get_language_model(model, base_url=base_url, sampling=sampling) if speaks else resolve.get_answerer(model, task) if is_panel else resolve.get_expert(model, task)
     answer = answerer.answer([prompt], k=k)[0]
+    if is_panel:
+        from limbeck.asking import tell_missing
+
+        tell_missing(answer)
     if as_json:
         found = [{"answer": c.text, "score": round(c.score, 4)} for c in answer.candidates]
         sys.stdout.write(json.dumps({"task": task_name, "status": answer.status, "answers": found} | ({"panel": answer.meta["panel"]} if is_panel else {}) | ({"reason": answer.reason} if answer.reason else {}), ensure_ascii=False) + "\n")

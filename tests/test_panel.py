@@ -134,6 +134,8 @@ def test_draws_that_are_paid_one_by_one_are_asked_for_bit_by_bit():
     seats = seats_of([Member(name="m", answerer=Says("1", draws=True), samples=5, grows=True)])
     assert [(s.first, s.upto, s.weight) for s in seats] == [(0, 3, 3.0), (3, 4, 1.0), (4, 5, 1.0)]
     assert [len(w) for w in waves_of(seats, True)] == [1, 1, 1] and len(waves_of(seats, False)) == 1
+    whole = seats_of([Member(name="m", answerer=Says("1", draws=True), samples=5, grows=True)], early_stop=False)
+    assert [(s.first, s.upto) for s in whole] == [(0, 5)]
 
 
 def test_agreement_and_entropy_have_the_values_they_must():

@@ -103,7 +103,8 @@ def examine(
 def _notes(trials: Sequence[dict[str, Any]]) -> list[str]:
     """What a reader of the scores must know of how the answers came."""
     odd = Counter((m["asked"], m["given"], m["requests"]) for t in trials if "given" in (m := t.get("answer_meta", {})))
-    return [
+    gone = Counter(pair for t in trials for pair in t.get("answer_meta", {}).get("panel", {}).get("missing", {}).items())
+    return [f"panel member {name} was missing from {count} of {len(trials)} answers: {reason}" for (name, reason), count in gone.most_common(5)] + [
         f"{count} prompts asked for {asked} choices and got {given}" + (f", in {requests} requests each: the server gives fewer than asked for at a time" if requests > 1 else "")
         for (asked, given, requests), count in odd.most_common(3)
     ]

@@ -185,7 +185,7 @@ class Panel:
 
     def _ask_seats(self, hearings: list[Hearing], early_stop: bool) -> None:
         """Waves of seats, at the same time within a wave; a request that is decided is not asked about any more."""
-        seats = seats_of(self.members)
+        seats = seats_of(self.members, early_stop)
         left, total = sum(s.weight for s in seats), sum(s.weight for s in seats)
         open_ = list(hearings)
         for wave in waves_of(seats, early_stop):

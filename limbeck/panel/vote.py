@@ -32,14 +32,14 @@ class Seat:
     weight: float
 
 
-def seats_of(members: Sequence[Member]) -> list[Seat]:
-    """Draws have a vote each, a ranking has one; what can be asked bit by bit is."""
+def seats_of(members: Sequence[Member], early_stop: bool = True) -> list[Seat]:
+    """Draws have a vote each, a ranking has one; where asking may stop early, what can be asked bit by bit is."""
     found = []
     for m in members:
         if not m.draws:
             found.append(Seat(member=m, first=0, upto=m.samples, weight=m.weight))
             continue
-        half = math.ceil((m.samples + 1) / 2) if m.grows and m.samples > 2 else m.samples
+        half = math.ceil((m.samples + 1) / 2) if early_stop and m.grows and m.samples > 2 else m.samples
         found.append(Seat(member=m, first=0, upto=half, weight=m.weight * half))
         found += [Seat(member=m, first=at, upto=at + 1, weight=m.weight) for at in range(half, m.samples)]
     return found
