@@ -47,6 +47,8 @@ def teacher_price(teacher: TeacherSection) -> Price:
         if price is None:
             return Price(source="nobody knows its price: teacher.price_in_usd and price_out_usd")
         return Price(usd_in=price[0], usd_out=price[1], source="`limbeck catalog`")
+    if teacher.model.startswith("panel:"):
+        return Price(source="a panel: the prices of its members")
     given = _number(TEACHER_HOUR)
     return Price(machine_hour_usd=given, source=TEACHER_HOUR) if given is not None else core_price()
 

@@ -249,6 +249,8 @@ def plan_teacher(recipe: Recipe) -> dict[str, Any]:
         task = None
     if not asks(recipe, task):
         return plan | {"usd_at_most": 0.0, "draws": 0, "answers_from": "the task's own gold or documents"}
+    if teacher.model.startswith("panel:"):
+        return plan | {"why_unknown": "a panel's bill is that of its members"}
     if not resolve.is_language_model(teacher.model):
         return plan | {"usd_at_most": 0.0, "answers_from": "an expert's weights here: time, no bill"}
     letters = _letters_asked(recipe, task)
