@@ -104,12 +104,10 @@ def _load_router(model: str, path: Path, found: PanelFile, task: Task | None, th
     unknown = [m.task for m in found.member if m.task not in router.labels]
     if unknown:
         raise LimbeckError(f"the router knows no task {unknown[0]!r}", f"{path}, member.task", f"it was trained for: {', '.join(router.labels)}; train it again")
-    members = [_seat(m, path, resolve.get_task(m.task)) for m in found.member if task is None or m.task == task.name or task.name not in {x.task for x in found.member}]
-    everybody = members if task is None else [_seat(m, path, resolve.get_task(m.task)) for m in found.member if m.task not in {x.task for x in members}] + members
+    members = [_seat(m, path, resolve.get_task(m.task)) for m in found.member]
     teacher = _seat(found.teacher, path, task) if found.teacher else None
     chosen = threshold if threshold is not None else found.panel.threshold if found.panel.threshold is not None else router.threshold
-    reading = reading_of(task) if task else Reading(key=lambda prompt, text: text)
-    return Panel(model, "router", everybody, reading, threshold=chosen, teacher=teacher, route=router.route, settings=settings_of(path))
+    return Panel(model, "router", members, Reading(key=lambda prompt, text: text), threshold=chosen, teacher=teacher, route=router.route, settings=settings_of(path))
 
 
 def _seat(asked: AskedSection, path: Path, task: Task | None) -> Member:

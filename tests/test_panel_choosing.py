@@ -130,6 +130,24 @@ def test_a_router_between_one_or_of_nothing_is_refused():
         train_router({"a": [Prompt(id="", text="x")], "b": []})
 
 
+ROUTER = '[panel]\nkind = "router"\nrouter = "r.safetensors"\n[[member]]\nmodel = "a"\ntask = "files"\n[[member]]\nmodel = "b"\ntask = "rules"\n'
+
+
+def test_a_routers_file_names_its_specialists_and_their_tasks_are_found_in_the_request(router, toy, tmp_path):
+    router.save(tmp_path / "r.safetensors")
+    path = tmp_path / "p.toml"
+    path.write_text(ROUTER)
+    assert empanelling.task_of(f"panel:{path}", Prompt(id="", text="find files larger than 7 MB in my folder")) == "files"
+    answer = empanelling.load_panel(f"panel:{path}").answer([Prompt(id="1", text="find files in my folder larger than 3")])[0]
+    assert answer.candidates[0].text == "3" and answer.meta["panel"]["routed_to"] == "files"
+    path.write_text(ROUTER.replace('"rules"', '"poems"'))
+    with pytest.raises(LimbeckError, match="knows no task 'poems'"):
+        empanelling.load_panel(f"panel:{path}")
+    path.write_text(ROUTER.replace('router = "r.safetensors"\n', ""))
+    with pytest.raises(LimbeckError, match="has not been trained"):
+        empanelling.load_panel(f"panel:{path}")
+
+
 def test_a_threshold_keeps_the_accuracy_that_was_asked_for():
     assert choose_confidence([0.9, 0.8, 0.7, 0.6], [True, True, False, True], 0.99) == 0.8
     assert choose_confidence([0.9, 0.8, 0.7, 0.6], [True, True, False, True], 0.75) == 0.6
