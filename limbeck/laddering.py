@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from limbeck import resolve
+from limbeck import resolve, teaching
 from limbeck.errors import LimbeckError
 from limbeck.predict.ladder import Rung, name_rungs, run_ladder, table_of
 from limbeck.predict.plan import Candidate, Plan, choose_rungs
@@ -88,7 +88,7 @@ class Ground:
 
         section = (section or self.recipe.train).model_copy(update={"batch": batch})
         if student.kind == "decoder":
-            return fit._decoder_course(self.dataset, student, section, seed, None)
+            return fit._decoder_course(self.dataset, teaching.settle_student(self.recipe, student), section, seed, None)
         return fit._native_course(self.dataset, student, section, self.codec, seed)
 
     def _count(self, student: StudentSection) -> Cost:
@@ -210,7 +210,6 @@ def _train_rungs(ground: Ground, pairs: Sequence[tuple[Rung, Step]], of: int, te
     """Largest first, as many at once as there are threads; on an accelerator one after another."""
     import torch
 
-    from limbeck import teaching
     from limbeck.train.encoded import encode_dataset
     from limbeck.train.fit import train
     from limbeck.train.together import Job, train_together

@@ -77,3 +77,9 @@ def test_no_budget_is_not_infinite():
 def test_a_budget_below_every_candidate_pays_for_no_ladder():
     with pytest.raises(LimbeckError, match="pays for no ladder"):
         choose_rungs([], TARGET, 1e6)
+
+
+def test_whole_examples_do_not_part_ratios_that_are_meant_to_be_equal():
+    grid = [Candidate(size=size, data=round(ratio * size / 500) * 500.0, compute=6 * size * round(ratio * size / 500) * 500.0) for size in (2e4, 3e4, 5e4, 8e4, 1.3e5) for ratio in (0.5, 1.0, 2.0, 4.0)]
+    plan = choose_rungs(grid, Candidate(size=2e6, data=1e6, compute=1.2e13), 1e13)
+    assert len({rung.candidate.size for rung in plan.rungs}) >= 4

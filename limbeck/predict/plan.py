@@ -26,6 +26,7 @@ SIZES = 4  # the fewest
 STEP = 1.25  # least ratio between two neighbouring sizes
 LONGER = 3.0  # how much longer the over-trained rung is trained, at least
 MOST = 16  # rungs
+ALIKE = 0.1  # of ln D/N: nearer ones are one ratio
 FAR = 100.0  # times below the top rung: what is learnt there is another thing than what the target still has to learn
 
 
@@ -125,7 +126,8 @@ def choose_rungs(grid: Sequence[Candidate], target: Candidate, budget: float, fi
 
 def _skeletons(grid: Sequence[Candidate]) -> list[list[tuple[int, str, int]]]:
     """The least ladders: four sizes at like ratios of data to size, the smallest for longer and with a second seed."""
-    place = {(round(math.log(c.size), 6), round(math.log(c.ratio), 2)): at for at, c in enumerate(grid)}
+    alike = _alike([math.log(c.ratio) for c in grid])
+    place = {(round(math.log(c.size), 6), alike[at]): at for at, c in enumerate(grid)}
     sizes = sorted({size for size, _ in place})
     ratios = sorted({ratio for _, ratio in place})
     out = []
@@ -135,7 +137,7 @@ def _skeletons(grid: Sequence[Candidate]) -> list[list[tuple[int, str, int]]]:
             for size in reversed(sizes[:top]):
                 if len(picked) < SIZES and picked[-1] - size >= math.log(STEP) and (size, ratio) in place:
                     picked.append(size)
-            longer = [at for (size, other), at in place.items() if size == picked[-1] and other - ratio >= math.log(LONGER) - 0.01]
+            longer = [at for (size, other), at in place.items() if size == picked[-1] and other - ratio >= math.log(LONGER) - ALIKE]
             if len(picked) < SIZES or (picked[0], ratio) not in place or not longer:
                 continue
             rungs = [place[size, ratio] for size in picked]
@@ -143,6 +145,19 @@ def _skeletons(grid: Sequence[Candidate]) -> list[list[tuple[int, str, int]]]:
             if grid[over].compute > grid[rungs[0]].compute / 1.5:
                 continue  # the held-out rung must stand above all others
             out.append([(rungs[0], "held-out", 0), *((at, "rung", 0) for at in rungs[1:]), (rungs[-1], "seed", 1), (over, "over-trained", 0)])
+    return out
+
+
+def _alike(ratios: Sequence[float]) -> list[float]:
+    """For each logarithm the mean of those it belongs with: whole examples make ratios that are meant to be equal differ by a few hundredths."""
+    out, group = [0.0] * len(ratios), []
+    order = sorted(range(len(ratios)), key=lambda at: ratios[at])
+    for place, at in enumerate(order):
+        group.append(at)
+        if place + 1 == len(order) or ratios[order[place + 1]] - ratios[at] > ALIKE:
+            for member in group:
+                out[member] = sum(ratios[m] for m in group) / len(group)
+            group = []
     return out
 
 
