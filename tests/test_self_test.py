@@ -391,5 +391,5 @@ def test_a_budget_too_small_for_the_test_is_not_passed(tmp_path, allowance):
 
 
 def test_a_server_that_answers_nothing_is_quoted():
-    with pytest.raises(LimbeckError, match="no request is answered: HTTP 400: .*maximum context length is 8"):
+    with pytest.raises(LimbeckError, match=r"no request is answered: HTTP 400: .*maximum context length is 8"):
         self_test(Endpoint("m", Toy(**{"small context": True}).url, sampling=Sampling()), None).raise_failures()

@@ -176,7 +176,7 @@ def test_a_run_is_made_again_without_its_teacher(tmp_path, tiny, monkeypatch):
         run(path, tmp_path / "more", "teacher.offline=true", "teacher.samples=3", until="distill")
     assert "teacher.offline" in caught.value.fix
     (tmp_path / "train.jsonl").write_text((tmp_path / "train.jsonl").read_text() + '{"n": 77}\n')
-    with pytest.raises(LimbeckError, match="1 of 41 requests are not in the ledger.*the first is 'train-41'"):
+    with pytest.raises(LimbeckError, match=r"1 of 41 requests are not in the ledger.*the first is 'train-41'"):
         run(path, tmp_path / "new", "teacher.offline=true", until="distill")
 
 
