@@ -17,6 +17,9 @@ def test_every_command_and_option_shown_exists():
     text = "\n".join(p.read_text() for p in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))))
     for verb, rest in set(re.findall(r"(?:`|\$ )limbeck ([a-z]+)([^`\n|]*)", text)):
         shown = subprocess.run([sys.executable, "-m", "limbeck", verb, "--help"], capture_output=True, text=True, check=True).stdout
+        below = re.match(r" ([a-z-]+)", rest)
+        if below and verb in ("predict", "panel", "data"):  # groups
+            shown = subprocess.run([sys.executable, "-m", "limbeck", verb, below[1], "--help"], capture_output=True, text=True, check=True).stdout
         for option in re.findall(r"(--[a-z]+)", rest):
             assert option in shown or option == "--debug", f"limbeck {verb} has no {option}"
 

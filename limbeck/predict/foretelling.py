@@ -16,6 +16,7 @@ from limbeck.predict.plan import Candidate
 from limbeck.predict.scaling import Fit, HeldOut, fit, hold_out
 from limbeck.predict.tables import Runs
 
+SHORT = 200  # steps
 TASK = tuple(replace(m, floor=0.1, floor_width=1.0, slope_width=0.6) for m in ENSEMBLE)  # a task that is learnt has little loss that cannot be learnt
 
 
@@ -64,15 +65,21 @@ def forecast_table(rows: list[dict[str, Any]], target: Candidate, symbols: float
     try:
         loss = fitted.predict(size=target.size, data=target.data, compute=target.compute)
     except LimbeckError as problem:
-        return {"forecast": {name: {"refused": problem.what} for name in ("loss", "score")}, "tests": tests, "priors": priors, "doubts": [f.what for f in fitted.findings]}
+        return {"forecast": {name: {"refused": problem.what} for name in ("loss", "score")}, "tests": tests, "priors": priors, "doubts": [*_short_rungs(rows), *(f.what for f in fitted.findings)]}
     said["loss"] = {"value": loss.loss, "low": loss.low, "high": loss.high}
     if np.isfinite(symbols):
         said["loss_per_byte"] = {name: value * symbols / letters for name, value in said["loss"].items()}
     said["score"] = _forecast_score(rows, said["loss"], symbols if np.isfinite(symbols) else letters / 3, tests)
     if passes is not None:
         said |= _forecast_passes([row["C"] for row in rows], passes, target.compute, tests)
-    doubts = [f.what for f in fitted.findings] + list(loss.warnings)
+    doubts = [*_short_rungs(rows), *(f.what for f in fitted.findings), *loss.warnings]
     return {"forecast": said, "tests": tests, "priors": priors, "doubts": doubts, "reach": loss.reach, "by_law": loss.by_law}
+
+
+def _short_rungs(rows: list[dict[str, Any]]) -> list[str]:
+    steps = [float(row["steps"]) for row in rows if row.get("steps")]
+    short = sum(s < SHORT for s in steps)
+    return [f"{short} of {len(steps)} rungs took fewer than {SHORT} optimizer steps: they are still learning what is most frequent, and every forecast made from such rungs so far came out far too high (docs/predict_ladder.md)"] if short > len(steps) / 2 else []
 
 
 def _forecast_score(rows: list[dict[str, Any]], loss: dict[str, float], symbols: float, tests: dict[str, Any]) -> dict[str, Any]:
