@@ -71,7 +71,8 @@ def test_json_is_the_only_thing_on_standard_output():
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGINT to send")
 def test_an_interrupted_run_exits_with_130_and_no_traceback(tmp_path):
     command = [sys.executable, "-m", "limbeck", "make", "cf-smoke", "--out", str(tmp_path / "run"), "--set", "teacher.model=generator", "--set", "distill.prompts=200000"]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    heed = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)  # noqa: E731  a shell lets what it runs in the background ignore Ctrl-C
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, preexec_fn=heed)
     try:
         until = time.monotonic() + 60
         while not (tmp_path / "run" / "distill" / "asked").exists() and time.monotonic() < until and process.poll() is None:
