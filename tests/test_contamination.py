@@ -120,3 +120,12 @@ def test_batches_do_not_change_what_is_found(monkeypatch):
     at_once = Contamination(tests).look(texts)
     monkeypatch.setattr("limbeck.distill.contamination.BATCH_WORDS", 30)
     assert Contamination(tests).look(texts) == at_once
+
+
+def test_short_ends_around_the_wording_of_a_benchmark_are_found_with_it():
+    wording = "Write it as the body of this function and reply with the whole function in one block"
+    tests = [("odd/test", str(at), f"Get urls within text {name}\n\n{wording}\n\ndef f_{7919 * at}({name}):") for at, name in enumerate("abcdefghijklmnopqrstuvwxyz")]
+    known = Contamination(tests)
+    found = known.hits(f"Here is one that I was asked before. {tests[3][2]} Can you help me with it?")
+    assert len(found) == 1
+    assert not known.hits(f"Another job altogether, though put in the same words. {wording} please")

@@ -288,7 +288,7 @@ def _items(given: Sequence[Test], ngram: int) -> tuple[list[_Item], list[list[by
     for benchmark, name, text in given:
         left = [p for p in _paragraphs(text) if shared[benchmark, p] < TEMPLATE] or _paragraphs(text)
         bare = "\n\n".join(left)
-        bodies_of = [(False, bare), *([(True, left[0])] if len(left) > 1 else []), *([(True, text)] if len(split_words(bare)) < ngram <= len(split_words(text)) else [])]
+        bodies_of = [(False, bare), *([(True, left[0])] if len(left) > 1 else []), *([(True, text)] if max((len(split_words(p)) for p in left), default=0) < ngram <= len(split_words(text)) else [])]  # wording cut out of the middle leaves short ends
         for part, body in bodies_of:
             words = split_words(body)
             if not words:
