@@ -46,9 +46,10 @@ def arms_of(recipe: Recipe) -> list[Arm]:
 
 def make(recipe: Recipe, out: Path, tell: Tell, until: str = "report") -> dict[str, Any]:
     """Run the line in a folder, skipping what is done; returns the results document. `until` names the last step."""
-    from limbeck import teaching
+    from limbeck import teaching, tokenizing
 
     kinds = [arm.student.kind for arm in arms_of(recipe)]
+    tokenizing.check_own_tokenizer(recipe)
     teaching.check_recipe(recipe, kinds)
     task = resolve.get_task(recipe.recipe.task, code=recipe.distill.code or None)
     codec = resolve.get_codec(recipe.recipe.task, recipe.distill.slots) if set(kinds) != {"decoder"} else None
@@ -62,6 +63,7 @@ def make(recipe: Recipe, out: Path, tell: Tell, until: str = "report") -> dict[s
         dataset = _distill(run, recipe, task, codec, tell)
         if until == "distill":
             return {}
+        recipe = tokenizing.with_own_tokenizer(recipe, run, dataset)
         binding = teaching.gate_train(dataset, recipe, [arm.student for arm in arms_of(recipe)])
         targets = _targets(run, recipe, dataset, tell)
         _seal(run, recipe, dataset, codec, targets, tell)
@@ -170,8 +172,11 @@ def _targets(run: Run, recipe: Recipe, dataset: Path, tell: Tell) -> dict[str, P
 
 def follow(recipe: Recipe, out: Path, codec: Any) -> None:
     """What every process but the first does under `accelerate launch`: wait for the data, then train along, step for step."""
+    from limbeck.tokenizing import with_own_tokenizer
+
     _meet()
     run = Run(out, None, recipe.recipe.seed)
+    recipe = with_own_tokenizer(recipe, run, run.path / "distill")
     jobs = [job for job in _jobs(run, recipe, run.path / "distill", _made_targets(run)) if not job.step.state[0]]
     _meet()
     _train_jobs(jobs, len(arms_of(recipe)), run.path / "distill", codec, lambda name, record: None)
@@ -219,6 +224,7 @@ def _made_targets(run: Run) -> dict[str, Path]:
 def _jobs(run: Run, recipe: Recipe, dataset: Path, targets: dict[str, Path]) -> list[Any]:
     """One for each arm and seed, done or not."""
     from limbeck import teaching
+    from limbeck.tokenizing import unplaced
     from limbeck.train.together import Job
 
     jobs = []
@@ -226,7 +232,7 @@ def _jobs(run: Run, recipe: Recipe, dataset: Path, targets: dict[str, Path]) -> 
         start = resolve.expert_folder(arm.train.start) if arm.train.start else None
         inputs = {"dataset": [hash_file(dataset / f"{part}.jsonl.gz") for part in ("data", "dev")], "arm_seed": arm.seed} | ({"start": resolve.hash_weights(start)} if start else {})
         inputs |= {"targets": hash_file(targets[arm.name] / "manifest.json")} if arm.name in targets else {}
-        step = run.step(f"train/{arm.folder}", {"student": arm.student.model_dump(), "train": arm.train.model_dump()}, inputs, ("models", "train"))
+        step = run.step(f"train/{arm.folder}", {"student": unplaced(arm.student, run), "train": arm.train.model_dump()}, inputs, ("models", "train"))
         section = arm.train.model_copy(update={"start": str(start)}) if start else arm.train
         jobs.append(Job(arm.folder, dataset, teaching.settle_student(recipe, arm.student), section, step, targets.get(arm.name), teaching.weights_here(recipe) if arm.train.on_policy_steps else ""))
     return jobs

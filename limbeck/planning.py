@@ -18,6 +18,7 @@ from limbeck.models import sizing
 from limbeck.models.sizing import Shape, Training
 from limbeck.recipe.load import with_arm
 from limbeck.recipe.schema import Recipe, StudentSection, TrainSection
+from limbeck.tokenizing import OWN
 
 USABLE = 0.92  # of an accelerator's memory: the driver, the libraries and what the allocator cannot use take the rest
 RUNS = {"one": True, "ddp": True, "fsdp": False}  # tried with limbeck's loop; its running mean is not split yet, so FSDP stops at the first step
@@ -86,6 +87,10 @@ def decoder_shape(recipe: Recipe, student: StudentSection, train: TrainSection) 
 
 def _random_shape(recipe: Recipe, student: StudentSection) -> tuple[Shape, str]:
     """A Llama shape of the recipe's numbers; its vocabulary is that of the tokenizer it will take."""
+    from limbeck.models.decoder import llama_shape
+
+    if student.tokenizer == OWN:
+        return sizing.shape_of(llama_shape(student, student.vocabulary, 0).to_dict(), "Llama shape, random weights"), "the recipe"
     owner = student.tokenizer or (recipe.teacher.model if recipe.teacher.model.startswith(("hf:", "builtin:")) else "")
     place = resolve.weights_of(owner) if owner and owner != "builtin:smollm2-135m" else str(resolve.smollm2_folder()) if owner else ""
     path = Path(place) / "config.json"
@@ -96,8 +101,6 @@ def _random_shape(recipe: Recipe, student: StudentSection) -> tuple[Shape, str]:
         vocabulary = known.vocabulary
     else:
         raise LimbeckError("nobody knows how many tokens this student will have", "student.tokenizer", "name a folder with config.json, or a known hub id")
-    from limbeck.models.decoder import llama_shape
-
     return sizing.shape_of(llama_shape(student, vocabulary, 0).to_dict(), "Llama shape, random weights"), "the recipe"
 
 

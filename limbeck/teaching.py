@@ -210,7 +210,9 @@ def settle_student(recipe: Recipe, student: StudentSection) -> StudentSection:
         return student
     tokenizer = student.source or student.tokenizer or (recipe.teacher.model if resolve.is_language_model(recipe.teacher.model) and not recipe.teacher.model.startswith("openai:") else "")
     if not tokenizer:
-        raise LimbeckError("a decoder with random weights needs a tokenizer", "student.tokenizer", "name whose it takes: hf:ID-or-folder or builtin:smollm2-135m")
+        raise LimbeckError("a decoder with random weights needs a tokenizer", "student.tokenizer", "name whose it takes: hf:ID-or-folder, builtin:smollm2-135m, or own")
+    if tokenizer == "own":
+        raise LimbeckError("this student's own tokenizer is learnt by `limbeck make`, and is not there yet", "student.tokenizer", "make the run first, or name a tokenizer: hf:RUN/tokenizer")
     return student.model_copy(update={"source": resolve.weights_of(student.source) if student.source else "", "tokenizer": resolve.weights_of(tokenizer)})
 
 

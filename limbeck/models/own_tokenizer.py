@@ -14,7 +14,7 @@ TEMPLATE = "{% for m in messages %}{% if m['role'] != 'assistant' %}{{ m['conten
 def learn_tokenizer(texts: Iterable[str], vocabulary: int, folder: Path) -> Path:
     """Byte-pair merges up to `vocabulary` tokens, saved in Hugging Face form. Any text can be spelt. Raises LimbeckError where it is too small."""
     if vocabulary < SMALLEST:
-        raise LimbeckError(f"{vocabulary} tokens are too few", "staircase.vocabulary", f"all 256 bytes and some merges need at least {SMALLEST}")
+        raise LimbeckError(f"{vocabulary} tokens are too few", "student.vocabulary, staircase.vocabulary", f"all 256 bytes and some merges need at least {SMALLEST}")
     from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 

@@ -118,7 +118,8 @@ class StudentSection(Section):
 
     kind: Kind = Field("autoregressive", description="how it generates")
     source: str = Field("", description="decoder: weights to start from, hf:ID-or-folder or builtin:smollm2-135m; empty: a Llama shape of `width` with random weights")
-    tokenizer: str = Field("", description="decoder with random weights: whose tokenizer, hf:ID-or-folder or builtin:smollm2-135m; the teacher's unless said")
+    tokenizer: str = Field("", description="decoder with random weights: whose tokenizer, hf:ID-or-folder or builtin:smollm2-135m; the teacher's unless said; `own` learns one from the run's records")
+    vocabulary: int = Field(2048, ge=300, le=65_536, description="decoder with `tokenizer = \"own\"`: tokens it has")
     length: int = Field(512, ge=16, le=1_048_576, description="decoder: tokens in a packed row; longer records are refused")
     lora_rank: int = Field(0, ge=0, le=4096, description="decoder: rank of LoRA updates; 0 trains all weights")
     lora_alpha: float | None = Field(None, gt=0, description="decoder: scale of LoRA; twice the rank unless said")
