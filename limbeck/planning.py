@@ -212,7 +212,10 @@ def plan_here(shape: Shape, training: Training, operations: float) -> dict[str, 
 
 
 def measure_speed(shape: Shape, where: str, kind: Any, seconds: float = 1.0, tokens: int = 256) -> float:
-    """Operations a second of one gated feed-forward of this width, forward and backward: what the machine does, not what it could."""
+    """Operations a second of one gated feed-forward of this width, forward and backward: what the machine does, not what it could.
+
+    The best round counts: others may have waited for a processor that was busy with something else.
+    """
     import torch
     from torch.nn import functional
 
@@ -226,11 +229,12 @@ def measure_speed(shape: Shape, where: str, kind: Any, seconds: float = 1.0, tok
             torch.cuda.synchronize()
 
     once()
-    began, rounds = time.perf_counter(), 0
-    while rounds < 1 or time.perf_counter() - began < seconds:
+    end, best = time.perf_counter() + seconds, float("inf")
+    while best == float("inf") or time.perf_counter() < end:
+        began = time.perf_counter()
         once()
-        rounds += 1
-    return rounds * 6.0 * tokens * 3 * wide * shape.width / (time.perf_counter() - began)
+        best = min(best, time.perf_counter() - began)
+    return 6.0 * tokens * 3 * wide * shape.width / best
 
 
 def _machine_bytes() -> float:

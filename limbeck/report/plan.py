@@ -78,7 +78,8 @@ def _print_student(student: dict[str, Any], seeds: int, out: Console) -> None:
         out.print("[dim]On a processor the C library may keep twice what is in use; MALLOC_MMAP_THRESHOLD_=65536 keeps it near the plan.[/dim]")
     split = next((row for row in student["devices"] if row["strategy"] == "fsdp"), None)
     if split:
-        out.print(f"[dim]FSDP rows are arithmetic: limbeck's loop runs on one device and with DDP; its running mean is not split over devices yet. The line would be\n  {split['command']}[/dim]", soft_wrap=True)
+        out.print("[dim]FSDP rows are arithmetic: limbeck's loop runs on one device and with DDP; its running mean is not split over devices yet. The line would be[/dim]")
+        out.print(f"[dim]  {split['command']}[/dim]", soft_wrap=True)
     if student["would_fit"]:
         out.print("what would need less:")
         for remedy in student["would_fit"]:
