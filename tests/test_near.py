@@ -84,10 +84,7 @@ def test_the_nearest_one_is_named():
     how = MinHashDuplicates(0.5)
     how.prepare([" ".join(["x"] * 3 + long[3:]), " ".join(["y", *long[1:]]), " ".join(long)], [""] * 3)
     assert how.remember(0, "far") is None
-    how._names.append("close")  # remembered though it is near the first
-    how._sets.append(how._batch[1])
-    for table, key in zip(how._tables, how._keys[1].tolist(), strict=True):
-        table[key].append(1)
+    how._keep(1, "close")  # though it is near the first
     name, similarity = how.remember(2, "last") or ("", 0)
     assert name == "close" and similarity == round(jaccard(" ".join(["y", *long[1:]]), " ".join(long)), 4)
 
@@ -95,6 +92,16 @@ def test_the_nearest_one_is_named():
 def test_short_requests_are_compared_by_letters():
     found = find(MinHashDuplicates(0.7), ["what is the capital of france", "what is the capital of frances", "what is the capital of sweden", "why", "who", "why"])
     assert found[1] and found[1][0] == "0" and found[2:5] == [None, None, None] and found[5] == ("3", 1.0)
+
+
+def test_who_is_just_short_and_who_is_just_not_are_compared_by_letters():
+    short = "list all files that were changed in the last two days"
+    longer = short + " please"
+    assert (len(short.split()), len(longer.split())) == (11, 12)
+    for pair in ([short, longer], [longer, short]):
+        found = find(MinHashDuplicates(0.7), pair)
+        assert found[1] and found[1][0] == "0" and found[1][1] > 0.8
+    assert find(MinHashDuplicates(0.7), [short, "count the lines that hold a number in each of the text files here"]) == [None, None]
 
 
 def test_texts_without_words_are_compared_too():

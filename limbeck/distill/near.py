@@ -10,6 +10,7 @@ import re
 import unicodedata
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -81,11 +82,41 @@ def choose_bands(near: float, permutations: int = PERMUTATIONS) -> tuple[int, in
     return permutations // rows, rows
 
 
+@dataclass(frozen=True, slots=True)
+class Shingles:
+    """The distinct runs of a text as sorted 64-bit hashes: of words, of characters, or of both where it is little longer than short."""
+
+    words: np.ndarray | None
+    chars: np.ndarray | None
+
+    @property
+    def kinds(self) -> tuple[np.ndarray, ...]:
+        """Those that are there."""
+        return tuple(kind for kind in (self.words, self.chars) if kind is not None)
+
+    def similarity(self, other: Shingles, near: float) -> float:
+        """Jaccard's, by words where both have them; 0 where it cannot reach `near`."""
+        one, two = (self.words, other.words) if self.words is not None and other.words is not None else (self.chars, other.chars)
+        if one is None or two is None or min(len(one), len(two)) < near * max(len(one), len(two)):
+            return 0.0
+        same = len(np.intersect1d(one, two, assume_unique=True))
+        return same / (len(one) + len(two) - same)
+
+
+def _runs(tokens: np.ndarray, length: int, group: str) -> np.ndarray:
+    """Hashes of all runs of `length`; texts of two groups share none."""
+    runs = np.full(max(1, len(tokens) - length + 1), _hash(f"{length} {group}"), np.uint64)
+    for offset in range(min(length, len(tokens))):
+        runs = (runs + tokens[offset : offset + len(runs)]) * np.uint64(_FACTOR)
+        runs ^= runs >> np.uint64(29)
+    return np.unique(runs)
+
+
 class MinHashDuplicates:
     """Jaccard similarity of shingles of at least `near`: candidates by MinHash with banding, each checked exactly.
 
-    Shingles are runs of three words, or of five characters where both texts are short. Differs from datasketch's MinHashLSH:
-    minima of a batch are found together in numpy, and an estimate never decides.
+    Shingles are runs of three words, or of five characters where either text is short; who is little longer than short has both kinds.
+    Differs from datasketch's MinHashLSH: minima of a batch are found together in numpy, and an estimate never decides.
     """
 
     def __init__(self, near: float, permutations: int = PERMUTATIONS) -> None:
@@ -96,54 +127,51 @@ class MinHashDuplicates:
         self._a = draw.integers(1, 1 << 63, count, np.uint64) | np.uint64(1)
         self._b = draw.integers(0, 1 << 63, count, np.uint64)
         self._tables: list[dict[int, list[int]]] = [defaultdict(list) for _ in range(self.bands)]
-        self._sets: list[np.ndarray] = []
+        self._kept: list[Shingles] = []
         self._names: list[str] = []
         self._words: dict[str, int] = {}
-        self._batch: list[np.ndarray] = []
-        self._keys: np.ndarray = np.zeros((0, self.bands), np.uint64)
+        self._batch: list[Shingles] = []
+        self._keys: list[list[list[int]]] = []
 
     def prepare(self, texts: Sequence[str], groups: Sequence[str]) -> None:
         """Shingles and the hashes of their bands."""
         self._batch = [self._shingles(text, group) for text, group in zip(texts, groups, strict=True)]
-        self._keys = self._band_keys(self._batch)
+        rows = iter(self._band_keys([kind for both in self._batch for kind in both.kinds]).tolist())
+        self._keys = [[next(rows) for _ in both.kinds] for both in self._batch]
 
     def remember(self, at: int, name: str) -> Repeat | None:
         """The nearest of those remembered, from `near` on."""
         found = self._nearest(at)
-        if found:
-            return found
+        if found is None:
+            self._keep(at, name)
+        return found
+
+    def _keep(self, at: int, name: str) -> None:
         number = len(self._names)
         self._names.append(name)
-        self._sets.append(self._batch[at])
-        for table, key in zip(self._tables, self._keys[at].tolist(), strict=True):
-            table[key].append(number)
-        return None
+        self._kept.append(self._batch[at])
+        for keys in self._keys[at]:
+            for table, key in zip(self._tables, keys, strict=True):
+                table[key].append(number)
 
-    def _shingles(self, text: str, group: str) -> np.ndarray:
-        """The distinct shingles of a text as sorted 64-bit hashes; texts of two groups share none."""
+    def _shingles(self, text: str, group: str) -> Shingles:
         bare = plain(text)
         words = _WORD.findall(bare)
-        if len(words) < SHORT_WORDS:
-            tokens, length = np.frombuffer(bare.encode("utf-32-le"), np.uint32).astype(np.uint64), SHINGLE_CHARS
-        else:
-            known = self._words
-            tokens, length = np.array([known[w] if w in known else known.setdefault(w, _hash(w)) for w in words], np.uint64), SHINGLE_WORDS
-        runs = np.full(max(1, len(tokens) - length + 1), _hash(f"{length} {group}"), np.uint64)
-        for offset in range(min(length, len(tokens))):
-            runs = (runs + tokens[offset : offset + len(runs)]) * np.uint64(_FACTOR)
-            runs ^= runs >> np.uint64(29)
-        return np.unique(runs)
+        known = self._words
+        short = len(words) < SHORT_WORDS
+        by_char = np.frombuffer(bare.encode("utf-32-le"), np.uint32).astype(np.uint64) if len(words) * self.near < SHORT_WORDS else None
+        by_word = None if short else np.array([known[w] if w in known else known.setdefault(w, _hash(w)) for w in words], np.uint64)
+        return Shingles(
+            None if by_word is None else _runs(by_word, SHINGLE_WORDS, group),
+            None if by_char is None else _runs(by_char, SHINGLE_CHARS, group),
+        )
 
     def _nearest(self, at: int) -> Repeat | None:
         own = self._batch[at]
-        candidates = {n for table, key in zip(self._tables, self._keys[at].tolist(), strict=True) for n in table.get(key, ())}
+        candidates = {n for keys in self._keys[at] for table, key in zip(self._tables, keys, strict=True) for n in table.get(key, ())}
         best, name = 0.0, -1
         for number in sorted(candidates):
-            other = self._sets[number]
-            if min(len(own), len(other)) < self.near * max(len(own), len(other)):
-                continue  # too different in size to be near
-            same = len(np.intersect1d(own, other, assume_unique=True))
-            similarity = same / (len(own) + len(other) - same)
+            similarity = own.similarity(self._kept[number], self.near)
             if similarity >= self.near and similarity > best:
                 best, name = similarity, number
         return (self._names[name], round(best, 4)) if name >= 0 else None
