@@ -203,7 +203,7 @@ def build_desk(wanted: Wanted) -> Desk:
     kind = task_of(model, wanted.task or None)
     task = resolve.get_task(kind) if kind in resolve.TASKS else None  # a task of the user's own is asked as it stands
     expert = resolve.get_expert(model, task)  # type: ignore[arg-type]
-    writes = {"takes": frozenset(["max_tokens", "stop"]), "cuts": True} if hasattr(expert, "measure") else {}  # a decoder
+    writes: dict[str, Any] = {"takes": frozenset(["max_tokens", "stop"]), "cuts": True} if hasattr(expert, "measure") else {}  # a decoder
     return Desk(answerer=expert, task=task, **named, **writes, **_ways(task))
 
 
@@ -261,7 +261,7 @@ def _panel(wanted: Wanted, named: dict[str, Any]) -> Desk:
         return Desk(answerer=empanelling.load_panel(model, task), task=task, **named, **_ways(task))
     jobs = {m.task: resolve.get_task(m.task) for m in found.member if m.task}
     panel = empanelling.load_panel(model)
-    reads = {"read_extra": read_extra} if "cf" in jobs else {}
+    reads: dict[str, Any] = {"read_extra": read_extra} if "cf" in jobs else {}
     return Desk(answerer=panel, choose_task=partial(_choose, empanelling.load_route(model), jobs), describe=partial(_describe, True), check=check_request, **named, **reads)
 
 

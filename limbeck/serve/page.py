@@ -23,9 +23,12 @@ def _template() -> Template:
 
 def render(desk: Desk, terms: Mapping[str, Any], asks_key: bool, form: Mapping[str, str], choices: Sequence[Mapping[str, Any]], refusal: str) -> str:
     """The page with what was asked, and its answers or why there are none."""
-    answers = [{"text": visible(c["message"]["content"] or c["message"]["refusal"] or ""), "beside": c.get("limbeck", {})} for c in choices]
+    answers = []
+    for choice in choices:
+        beside, said = choice.get("limbeck", {}), choice["message"]
+        answers.append({"text": visible(said["content"] or said["refusal"] or ""), "score": beside.get("score"), "cells": beside.get("cells"), "warnings": beside.get("warnings", [])})
     asked = {name: form.get(name, standard) for name, standard in (("text", ""), ("table", ""), ("today", ""), ("n", "1" if desk.reads_messages else "3"))}
-    return _template().render(name=desk.name, terms=terms, asks_key=asks_key, needs=desk.needs, reads_extra=desk.read_extra is not None, asked=asked, answers=answers, refusal=refusal, most=desk.most)
+    return _template().render(name=desk.name, displays=terms.get("displays", []), owed=terms.get("owed", []), asks_key=asks_key, needs=desk.needs, reads_extra=desk.read_extra is not None, asked=asked, answers=answers, refusal=refusal, most=desk.most)
 
 
 def visible(text: str) -> str:

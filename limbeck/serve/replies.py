@@ -93,10 +93,10 @@ def usage_of(answers: Sequence[Answer]) -> dict[str, int] | None:
     read = written = 0
     for answer in answers:
         tokens = answer.meta.get("tokens") or {}
-        counts = (tokens.get("prompt"), tokens.get("all", tokens.get("completion")))
-        if not all(isinstance(c, int) for c in counts):
+        asked, said = tokens.get("prompt"), tokens.get("all", tokens.get("completion"))
+        if not isinstance(asked, int) or not isinstance(said, int):
             return None
-        read, written = read + counts[0], written + counts[1]
+        read, written = read + asked, written + said
     return {"prompt_tokens": read, "completion_tokens": written, "total_tokens": read + written}
 
 
