@@ -236,6 +236,8 @@ def _speaker(wanted: Wanted, named: dict[str, Any]) -> Desk:
         asking = {"base_url": wanted.base_url, "use_cache": False, "timeout_s": wanted.deadline_s, "deadline_s": wanted.deadline_s, "retries": 2, "concurrency": max(1, wanted.batch)}
         chat = resolve.get_language_model(model, **asking)
         raw = resolve.get_language_model(model, **asking, sampling={"style": "raw"}) if task is None else None
+        for one in (chat, raw) if raw is not None else (chat,):
+            one.minds_change = False  # no examination: whoever serves decides what it serves
         how: dict[str, Any] = {"takes": FORWARDED, "forwards": True, "splits": False}
     else:
         chat = resolve.get_language_model(model)

@@ -365,6 +365,15 @@ def test_requests_in_flight_are_finished_when_the_server_is_told_to_end():
         assert got and got[0][0] == 200
 
 
+def test_bodies_that_are_still_coming_take_places_too():
+    with served(Straw(), limits=Limits(places=1)) as (port, _, _):
+        slow = socket.create_connection(("127.0.0.1", port))
+        slow.sendall(b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{")
+        wait_for(lambda: call(port)[0] == 429)
+        slow.close()
+        wait_for(lambda: call(port)[0] == 200)
+
+
 # --- guards ---------------------------------------------------------------------------------------------------------------
 
 

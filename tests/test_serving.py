@@ -229,6 +229,24 @@ def test_weights_on_this_machine_take_settings_count_tokens_and_say_how_they_end
     assert desk.work([long])[0].code == "context_length_exceeded"
 
 
+def test_a_server_of_others_gets_what_was_asked_and_its_counts_come_back():
+    from test_serve import Straw, served
+
+    upstream = Straw()
+    with served(upstream, takes=serving.FORWARDED, forwards=True, reads_messages=True) as (port, _, _):
+        desk = build_desk(Wanted(model="openai:straw", base_url=f"http://127.0.0.1:{port}/v1"))
+        talk = [{"role": "system", "content": "s"}, {"role": "user", "content": "count"}]
+        job, _ = job_of(desk, messages=talk, temperature=0.3, stop=["z"], seed=1, max_completion_tokens=9)
+        told = desk.work([job])[0].answer
+        assert told.candidates[0].text == "tnuoc" and told.meta["tokens"] == {"prompt": 3, "completion": 5}
+        assert upstream.prompts[0].context == {"messages": talk, "sampling": {"temperature": 0.3, "stop": ["z"], "seed": 1, "max_completion_tokens": 9}}
+        job, _ = job_of(desk)
+        desk.work([job])
+        assert upstream.prompts[1].context["sampling"] == {}, "what nobody asked for is left to that server"
+        job, _ = job_of(desk, messages=[{"role": "user", "content": "fail"}])
+        assert desk.work([job])[0].answer.status == "failed"
+
+
 def test_a_router_panel_finds_the_task_of_each_request(tmp_path):
     (tmp_path / "r.toml").write_text('[panel]\nkind = "router"\nrouter = "r.safetensors"\n[[member]]\nmodel = "builtin:cf"\ntask = "cf"\n[[member]]\nmodel = "builtin:bash"\ntask = "bash"\n')
     from limbeck.panel_verbs import make_router

@@ -58,7 +58,7 @@ class Served:
     """A desk with its batcher, and how requests get to it."""
 
     def __init__(self, desk: Desk, house: House, limits: Limits) -> None:
-        self.desk, self.house, self.limits = desk, house, limits
+        self.desk, self.house, self.limits, self.reading = desk, house, limits, 0
         self.batcher = Batcher(desk.work, batch=limits.batch, window_s=limits.window_s, places=limits.places, deadline_s=limits.deadline_s, splits=desk.splits)
 
     def check_host(self, request: Request) -> None:
@@ -82,7 +82,15 @@ class Served:
         self.check_key(key.strip() if scheme.lower() == "bearer" else "")
 
     async def body(self, request: Request, kind: str) -> bytes:
-        """The whole body, bounded in bytes and seconds. Raises Refused."""
+        """The whole body, bounded in bytes and seconds; not read at all where the queue has no room for it. Raises Refused."""
+        self.batcher.check_room(1, self.reading)
+        self.reading += 1
+        try:
+            return await self._read(request, kind)
+        finally:
+            self.reading -= 1
+
+    async def _read(self, request: Request, kind: str) -> bytes:
         if request.headers.get("content-type", "").partition(";")[0].strip().lower() != kind:
             raise Refused(415, f"send Content-Type: {kind}", code="wrong_content_type")
         most = self.limits.body_bytes
@@ -102,13 +110,12 @@ class Served:
 
     async def answer(self, asked: Sequence[Asked], request: Request) -> list[Told]:
         """The answers of all prompts of a request; given up when the client is gone."""
-        jobs = [await asyncio.to_thread(self.desk.job, one) for one in asked]
+        jobs = [await asyncio.to_thread(self.desk.job, one) for one in asked]  # a table may take a while to read
         return await _unless_gone(self.batcher.ask(jobs), request)
 
     async def complete(self, request: Request, kind: Kind) -> Response:
         """/v1/chat/completions and /v1/completions."""
         self.enter(request)
-        self.batcher.check_room()
         body = read_document(await self.body(request, "application/json"))
         asked = read_asked(kind, body, names=self.desk.names, takes=self.desk.takes, most=self.desk.most)
         told = await self.answer(asked, request)
@@ -128,7 +135,6 @@ class Served:
             raw = parse_qs((await self.body(request, "application/x-www-form-urlencoded")).decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=20)
             form = {name: values[0] for name, values in raw.items()}
             self.check_key(form.pop("key", ""))
-            self.batcher.check_room()
             extra = {name: form[name] for name in ("table", "today") if form.get(name, "").strip()}
             count = form.get("n", "1")
             body = {"model": self.desk.name, "messages": [{"role": "user", "content": form.get("text", "").replace("\r\n", "\n")}], "n": int(count) if count.isdigit() and len(count) < 4 else 0, "limbeck": extra or None}

@@ -65,13 +65,13 @@ class Batcher:
             self._task.cancel()
         self._inbox.put(None)
 
-    def check_room(self, more: int = 1) -> None:
-        """Raises Refused with 429 where so many more would not find a place."""
+    def check_room(self, more: int = 1, coming: int = 0) -> None:
+        """Raises Refused with 429 where so many more would not find a place; `coming` are on their way to one."""
         if more > self.places:
             raise Refused(400, f"a request of {more} prompts is larger than the whole queue of {self.places}", code="invalid_value", param="prompt")
-        if len(self._waiting) + more > self.places:
+        if len(self._waiting) + coming + more > self.places:
             wait_s = min(LONGEST_WAIT_S, max(1, math.ceil(self._seconds * (1 + len(self._waiting) / self.batch))))
-            raise Refused(429, f"{len(self._waiting)} requests are waiting already: come again in {wait_s} s", code="queue_full", kind="rate_limit_error", wait_s=wait_s)
+            raise Refused(429, f"{len(self._waiting) + coming} requests are waiting already: come again in {wait_s} s", code="queue_full", kind="rate_limit_error", wait_s=wait_s)
 
     async def ask(self, jobs: Sequence[tuple[Any, Hashable]]) -> list[Any]:
         """The results of all jobs of a request. Raises Refused (429, 504), or what befell the first job that went wrong."""
