@@ -79,6 +79,11 @@ def serve(wanted: Wanted) -> None:
                 await super().startup(sockets)
                 _announce(desk, address, heeded, wanted, local)
 
+            async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+                await super().shutdown(sockets)
+                if self.force_exit:  # a second Ctrl-C: uvicorn leaves this out, and what waits for it dies with a traceback
+                    await self.lifespan.shutdown()
+
             def handle_exit(self, sig: int, frame: Any) -> None:
                 self.ended_by = sig
                 super().handle_exit(sig, frame)
@@ -290,6 +295,7 @@ def _describe(scored: bool, job: Job, answer: Answer) -> list[dict[str, Any]]:
     """What `limbeck ask --json` says of each candidate beside its text. Nothing is run."""
     told: list[dict[str, Any]] = []
     task: Any = job.task
+    scored = scored and not (job.k == 1 and hasattr(job.answerer, "measure"))  # a decoder's single greedy answer has no score
     for candidate in answer.candidates:
         out: dict[str, Any] = {"score": round(candidate.score, 4)} if scored else {}
         if task is not None and task.name == "cf":

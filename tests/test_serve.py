@@ -53,10 +53,10 @@ class Straw:
 
 
 @contextlib.contextmanager
-def served(answerer, *, house=None, limits=None, **desk):
+def served(answerer, *, house=None, limits=None, grace_s=20, **desk):
     """A running server; gives its port and its application."""
     app = build_app(Desk(name="straw", answerer=answerer, **desk), house, limits)
-    server = uvicorn.Server(uvicorn.Config(app, port=0, http="h11", ws="none", lifespan="on", log_config=None, access_log=False, timeout_graceful_shutdown=20))
+    server = uvicorn.Server(uvicorn.Config(app, port=0, http="h11", ws="none", lifespan="on", log_config=None, access_log=False, timeout_graceful_shutdown=grace_s))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     until = time.monotonic() + 30
@@ -363,6 +363,18 @@ def test_requests_in_flight_are_finished_when_the_server_is_told_to_end():
         straw.hold.set()
         asker.join(20)
         assert got and got[0][0] == 200
+
+
+def test_a_request_that_would_hold_up_the_end_is_told_so():
+    straw, got = Straw(), []
+    straw.hold.clear()
+    with served(straw, grace_s=1) as (port, _, server):
+        asker = threading.Thread(target=lambda: got.append(call(port)), daemon=True)
+        asker.start()
+        assert straw.began.wait(20)
+        server.should_exit = True
+        asker.join(20)
+        assert got and got[0][0] == 503 and json.loads(got[0][2])["error"]["code"] == "shutting_down"
 
 
 def test_bodies_that_are_still_coming_take_places_too():

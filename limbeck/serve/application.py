@@ -176,10 +176,10 @@ def _add_paths(app: FastAPI, served: Served) -> None:
     shown = {"id": desk.name, "object": "model", "created": house.began, "owned_by": "limbeck"}
 
     async def chat(request: Request) -> Response:
-        return await served.complete(request, "chat")
+        return await _unless_ending(served.complete(request, "chat"))
 
     async def text(request: Request) -> Response:
-        return await served.complete(request, "text")
+        return await _unless_ending(served.complete(request, "text"))
 
     async def models(request: Request) -> Response:
         served.enter(request)
@@ -204,9 +204,12 @@ def _add_paths(app: FastAPI, served: Served) -> None:
         served.check_host(request)
         return served.page({})
 
+    async def tried_page(request: Request) -> Response:
+        return await _unless_ending(served.try_page(request))
+
     for path, method, handler in (
         ("/v1/chat/completions", "POST", chat), ("/v1/completions", "POST", text), ("/v1/models", "GET", models), ("/v1/models/{name:path}", "GET", model), ("/v1/terms", "GET", terms), ("/health", "GET", health),
-        ("/", "GET", shown_page), ("/", "POST", served.try_page),
+        ("/", "GET", shown_page), ("/", "POST", tried_page),
     ):  # fmt: skip
         app.add_route(path, handler, methods=[method])
 
@@ -247,6 +250,14 @@ async def _unless_gone(answer: Awaitable[Found], request: Request) -> Found:
     finally:
         work.cancel()
         gone.cancel()
+
+
+async def _unless_ending(reply: Awaitable[Response]) -> Response:
+    """A reply, unless the server ends and has waited long enough: then the client is told."""
+    try:
+        return await reply
+    except asyncio.CancelledError:
+        raise Refused(503, "the server is ending", code="shutting_down") from None
 
 
 async def _wait_until_gone(receive: Callable[[], Awaitable[Mapping[str, Any]]]) -> None:
