@@ -30,6 +30,8 @@ class Posed:
         self.parameters: int | None = answerer.parameters
         if hasattr(answerer, "answer_each"):
             self.answer_each = self._answer_each
+        if hasattr(answerer, "measure"):
+            self.measure = lambda prompt: answerer.measure(pose(prompt))
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):

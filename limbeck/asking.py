@@ -66,7 +66,7 @@ def ask_rule(model: str, text: str, *, k: int, path: Path | None, sheet: str | N
     if path is None:
         raise LimbeckError("this expert needs a table", "--table", "add --table FILE with a .csv or .xlsx file")
     task = resolve.get_task("cf")
-    table = read_table(path, _day(today), sheet)
+    table = read_table(path, read_day(today), sheet)
     if column is not None and column >= len(table.headers):
         raise LimbeckError(f"there is no column {column}", "--column", f"the table has columns 0 to {len(table.headers) - 1}")
     import torch
@@ -90,7 +90,8 @@ def ask_rule(model: str, text: str, *, k: int, path: Path | None, sheet: str | N
             sys.stdout.write(f"\nwrote {write}\n")
 
 
-def _day(text: str | None) -> date | None:
+def read_day(text: str | None) -> date | None:
+    """A day written as YYYY-MM-DD. Raises LimbeckError."""
     try:
         return date.fromisoformat(text) if text else None
     except ValueError as problem:

@@ -315,6 +315,28 @@ def export(
 
 
 @app.command()
+def serve(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="builtin:NAME, a run, an expert's folder, panel:FILE.toml, hf:FOLDER, openai:NAME")],
+    host: Annotated[str, typer.Option("--host", metavar="H", help="an address of this machine; 0.0.0.0 for all")] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", metavar="P", help="0 for any that is free")] = 8000,
+    task: Annotated[str, typer.Option("--task", help="language models, baselines and panels: for which job; an expert knows its own")] = "",
+    name: Annotated[str, typer.Option("--name", help="what requests call the model; a short one unless said")] = "",
+    key: Annotated[str | None, typer.Option("--key", envvar="LIMBECK_SERVE_KEY", help="ask every client for this key (Authorization: Bearer KEY); others on this machine can read a command line, not the variable")] = None,
+    base_url: Annotated[str, typer.Option("--base-url", help="openai: models: the server; OPENAI_BASE_URL unless said")] = "",
+    batch: Annotated[int, typer.Option("--batch", min=1, max=4096, help="requests answered together, at most")] = 16,
+    window_ms: Annotated[float, typer.Option("--window-ms", min=0, max=10_000, help="how long the first of a batch waits for others")] = 5.0,
+    queue: Annotated[int, typer.Option("--queue", min=1, max=100_000, help="requests that may wait; one more is told to come again (429)")] = 128,
+    deadline_s: Annotated[float, typer.Option("--deadline", min=0.01, help="seconds for one request, waiting included; then 504")] = 60.0,
+    accept: Accept = None,
+) -> None:  # fmt: skip
+    """Answer requests over HTTP as OpenAI's clients ask them; a page to try it at /."""
+    from limbeck.serving import Wanted
+    from limbeck.serving import serve as answer_requests
+
+    answer_requests(Wanted(model=model, host=host, port=port, task=task, name=name, key=key, base_url=base_url, batch=batch, window_ms=window_ms, queue=queue, deadline_s=deadline_s, accepted=tuple(accept or ())))
+
+
+@app.command()
 def compare(first: Annotated[Path, typer.Argument(metavar="RESULT")], others: Annotated[list[Path], typer.Argument(metavar="RESULT...")], measure: Annotated[str | None, typer.Option("--measure", help="which of the verdicts' measures; the task's deciding one unless said")] = None, as_json: Json = False) -> None:
     """Results on the same examples, paired, with intervals."""
     from limbeck.evaluate.compare import compare as compare_two

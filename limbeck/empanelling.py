@@ -225,6 +225,16 @@ def task_of(model: str, prompt: Prompt) -> str:
     return task if task in named else ""
 
 
+def load_route(model: str) -> Callable[[Prompt], tuple[str, float]]:
+    """How a router panel sees which task a request is of, and how sure it is."""
+    from limbeck.panel.router import Router
+
+    path, found = panel_path(model), open_panel(model)
+    if found.panel.kind != "router" or not found.panel.router:
+        raise LimbeckError("this panel is no router", str(path), "name a panel of kind router that has been trained")
+    return Router.load(path.parent / found.panel.router).route
+
+
 def settings_of(path: Path) -> dict[str, Any]:
     """What makes two examinations of a panel comparable, for results and logs."""
     found = open_panel(str(path))

@@ -27,7 +27,7 @@ def export_expert(model: str, to: str, out: Path | None, name: str, accepted: Se
     if not path.exists():
         raise LimbeckError("nothing says what binds this expert", str(path), "make its run again with this version: it writes terms.json")
     binding = terms.Binding.load(path)
-    terms.gate(binding, "export", terms.Student(family=_family(binding), name=name), [*accepted, *(a.id for a in binding.accepted)])
+    terms.gate(binding, "export", terms.Student(family=family_of_expert(binding), name=name), [*accepted, *(a.id for a in binding.accepted)])
     try:
         shutil.copytree(source, target, dirs_exist_ok=True)
     except OSError as problem:
@@ -35,7 +35,7 @@ def export_expert(model: str, to: str, out: Path | None, name: str, accepted: Se
     return target, terms.write_terms(target, binding, accepted).lines()
 
 
-def _family(binding: terms.Binding) -> str:
+def family_of_expert(binding: terms.Binding) -> str:
     """The family of the weights that an expert started from."""
     base = next((o.model for o in binding.origins() if o.role == "base"), "")
     return terms.family_of(base) if base else terms.OWN

@@ -85,6 +85,7 @@ class Endpoint:
 
     parameters: int | None = None
     draws_samples = True  # k answers are k draws, not a ranking
+    minds_change = True  # whether a server that changes its model half-way is an error
     first_poll_s = 5.0  # between looks at a batch, at first
 
     def __init__(
@@ -347,6 +348,6 @@ class Endpoint:
         """Notices a server that changes its model, against earlier replies of this examination (`replayed`: from its log or the ledger)."""
         if served_by and self._served_by is None:
             self._served_by = served_by
-        elif served_by and served_by != self._served_by:
+        elif served_by and served_by != self._served_by and self.minds_change:
             fix = "name a pinned version of the model, or ask all anew: --no-cache with another --out" if replayed else "name a pinned version of the model; what the first one answered is kept. To examine the new one alone: --no-cache with another --out"
             raise LimbeckError(f"the server changed its model from {self._served_by!r} to {served_by!r} half-way", self.base_url, fix)

@@ -82,11 +82,20 @@ class LocalModel:
             return "\n\n".join(m["content"] for m in messages)
         return self._tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
 
+    def measure(self, prompt: Prompt) -> tuple[int, int]:
+        """The tokens of a prompt, and how many are read beside its answer: what is longer loses its end."""
+        chosen = self._chosen(prompt)
+        return len(self._tokenizer(self._text(prompt), add_special_tokens=chosen.style == "raw")["input_ids"]), self._longest - chosen.max_tokens
+
+    def _chosen(self, prompt: Prompt) -> Sampling:
+        fixed = prompt.context.get("sampling") or {}  # a task that prescribes how it is asked
+        seed = {"seed": prompt.context["seed"]} if "seed" in prompt.context else {}
+        return replace(self.sampling, **{n: v for n, v in fixed.items() if n in ("temperature", "max_tokens", "top_p")}, **seed)
+
     def _generate(self, texts: list[str], prompts: list[Prompt], k: int) -> list[Answer]:
         import torch
 
-        fixed = prompts[0].context.get("sampling") or {}  # a task that prescribes how it is asked
-        chosen = replace(self.sampling, **{n: v for n, v in fixed.items() if n in ("temperature", "max_tokens", "top_p")})
+        chosen = self._chosen(prompts[0])
         room = max(1, self._longest - chosen.max_tokens)
         batch = self._tokenizer(texts, return_tensors="pt", padding=True, add_special_tokens=chosen.style == "raw", truncation=True, max_length=room).to(self._model.device)
         warm: dict[str, Any] = {"do_sample": True, "temperature": chosen.temperature, "top_p": chosen.top_p or 1.0} if chosen.temperature else {"do_sample": False}
@@ -98,11 +107,15 @@ class LocalModel:
         width, each = batch["input_ids"].shape[1], out.shape[0] // len(texts)
         answers = []
         for row, prompt in enumerate(prompts):
-            said = [self._tokenizer.decode(ids[width:], skip_special_tokens=True) for ids in out[row * each : (row + 1) * each]]
+            rows = out[row * each : (row + 1) * each, width:]
+            said = [self._tokenizer.decode(ids, skip_special_tokens=True) for ids in rows]
             said = [t if chosen.keep_reasoning else strip_reasoning(t) for t in said]
-            meta = {"tokens": {"prompt": int(batch["attention_mask"][row].sum()), "completion": int((out[row * each, width:] != self._tokenizer.pad_token_id).sum())}}
+            written = [int((ids != self._tokenizer.pad_token_id).sum()) for ids in rows]
+            finish = dict(zip(reversed(said), reversed(["length" if n == chosen.max_tokens else "stop" for n in written])))
             found = dict(zip(reversed(said), reversed(scores[row * each : (row + 1) * each]))) if beam else {}  # the better of two that read alike
             kept = tuple(Candidate(text=t, score=found.get(t, 0.0)) for t in (sorted(found, key=lambda t: -found[t]) if beam else said) if t.strip())
+            tokens = {"prompt": int(batch["attention_mask"][row].sum()), "completion": written[0], "all": sum(written)}
+            meta = {"tokens": tokens, "finish": [finish[c.text] for c in kept]}
             answers.append(Answer(prompt_id=prompt.id, candidates=kept, meta=meta) if kept else Answer(prompt_id=prompt.id, status="no_answer", reason="empty", meta=meta))
         return answers
 

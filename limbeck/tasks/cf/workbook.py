@@ -26,7 +26,11 @@ def read_table(path: Path, today: date | None = None, sheet: str | None = None) 
         raise LimbeckError("there is no such file", where, "name a .csv or .xlsx file")
     if path.stat().st_size > MAX_BYTES:
         raise LimbeckError(f"the file has {path.stat().st_size:,} bytes", where, f"at most {MAX_BYTES:,} are read; save the part you need")
-    rows = _read_xlsx(path, sheet) if path.suffix.lower() in (".xlsx", ".xlsm") else _read_csv(path)
+    return make_table(_read_xlsx(path, sheet) if path.suffix.lower() in (".xlsx", ".xlsm") else _read_csv(path), today, where)
+
+
+def make_table(rows: list[list[Any]], today: date | None, where: str) -> Table:
+    """Rows as a table; the first is the header. Raises LimbeckError for what is no table."""
     while rows and all(c is None or c == "" for c in rows[-1]):
         rows.pop()
     if not rows or all(c is None or str(c).strip() == "" for c in rows[0]):
