@@ -185,10 +185,10 @@ def report(
         raise LimbeckError("a figure is drawn of results", sources[0], "name SPLIT.json files, as `limbeck evaluate --out` or a run's evaluate/ have them")
     recipe, run = sources[0], Path(sources[0])
     if out is None and not set_ and (run / "results.json").exists():
+        from limbeck.make import report_run
         from limbeck.recipe.load import load_recipe
-        from limbeck.report.page import write_report
 
-        sys.stdout.write(f"report  {write_report(run, load_recipe(str(run / 'recipe.toml'), ()).report)}\n")
+        sys.stdout.write(f"report  {report_run(run, load_recipe(str(run / 'recipe.toml'), ()))}\n")
         return
     _, folder, _ = _make(recipe, out, set_, quiet, "report")
     sys.stdout.write(f"report  {folder / 'report' / 'index.html'}\n")

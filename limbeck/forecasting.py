@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from limbeck.errors import LimbeckError
-from limbeck.laddering import Ground, climb, last_loss, measure_activations, refuse_untrainable, sweep_rung, top_one
+from limbeck.laddering import Ground, climb, held_out_examples, last_loss, measure_activations, refuse_untrainable, sweep_rung, top_one
 from limbeck.predict import seal
 from limbeck.predict.foretelling import fit_ladder, forecast_table
 from limbeck.predict.ladder import read_rows
@@ -67,7 +67,7 @@ def forecast_ladder(run: Run, ground: Ground, table: Path) -> dict[str, Any]:
 def seal_found(run: Run, ground: Ground, table: Path, found: dict[str, Any]) -> dict[str, Any]:
     """Seal a forecast in its run and enter it in the ledger beside the run."""
     recipe = ground.recipe
-    content = {"run": recipe.recipe.name, "student": recipe.student.model_dump(), "train": recipe.train.model_dump(), "examples": recipe.predict.examples, "larger": recipe.predict.larger, **found}
+    content = {"run": recipe.recipe.name, "student": recipe.student.model_dump(), "train": recipe.train.model_dump(), "examples": len(held_out_examples(ground)) if recipe.predict.examples else 0, "larger": recipe.predict.larger, **found}
     document = seal.write_seal(run.path / "predict" / SEAL, table, code_version("predict", "models", "train"), content)
     seal.append(run.path.parent / LEDGER, {"kind": "sealed", "at": document["made"], "run": run.path.name, "seal": document["sha256"], "table_sha256": document["table_sha256"], "forecast": _short(document["forecast"]), "share": document["share"]})
     return document
@@ -163,13 +163,13 @@ def _judgement(name: str, row: dict[str, Any]) -> str:
     return f"{name} {times * row['came']:.4g}, forecast {times * row['said']:.4g} ({row['error']:+.2f} {row['unit']}, {'inside' if row['inside'] else 'OUTSIDE'} [{times * row['low']:.4g}, {times * row['high']:.4g}])"
 
 
-def show_plan(table: Path | None, budget: str, target: str, recipe: str, price: float, out: Path | None, as_json: bool) -> None:
+def show_plan(table: Path | None, budget: str, target: str, recipe: str, price: float, out: Path | None, as_json: bool, settings: Any = (), quiet: bool = False) -> None:
     """Print the ladder that a budget pays for."""
     if not budget:
         raise LimbeckError("a plan needs a budget", "limbeck predict plan", "--budget 1e15 (FLOP), 2h (this machine) or $5 (with --price)")
     kind, amount = parse_budget(budget)
     if recipe:
-        found = _plan_recipe(recipe, out, kind, amount, price, table)
+        found = _plan_recipe(recipe, out, kind, amount, price, table, settings, quiet or as_json)
     else:
         found = as_dict(_plan_plain(table, target, kind, amount))
     if as_json:
@@ -223,13 +223,14 @@ def budget_flops(ground: Ground, kind: str, amount: float, price: float = 0.0) -
     return hours * 3600 * ground.speed(widths[len(widths) // 2])
 
 
-def _plan_recipe(name: str, out: Path | None, kind: str, amount: float, price: float, table: Path | None) -> dict[str, Any]:
+def _plan_recipe(name: str, out: Path | None, kind: str, amount: float, price: float, table: Path | None, settings: Any, quiet: bool) -> dict[str, Any]:
+    from limbeck.progress import Progress
     from limbeck.recipe.load import dump_toml, load_recipe
 
-    recipe = load_recipe(name, ())
+    recipe = load_recipe(name, settings)
     refuse_untrainable(recipe)
-    with open_run(out or Path("runs") / recipe.recipe.name, dump_toml(recipe), recipe.recipe.seed) as run:
-        ground = _ground(run, recipe, lambda *_: None)
+    with Progress(quiet) as progress, open_run(out or Path("runs") / recipe.recipe.name, dump_toml(recipe), recipe.recipe.seed) as run:
+        ground = _ground(run, recipe, progress.tell)
         flops = budget_flops(ground, kind, amount, price)
         plan = ground.plan(flops, fit(table).fits if table else ())
         found = as_dict(plan)

@@ -327,9 +327,10 @@ def sweep_rung(ground: Ground, run: Run, rung: Rung, tell: Tell, factors: Sequen
 
 
 def measure_activations(ground: Ground, widths: Sequence[int], steps: int = 8) -> dict[int, dict[str, float]]:
-    """Root mean square of what each block adds to its stream after a few steps, by width: what a coordinate check compares.
+    """By how much a few steps change what each block adds to its stream (root mean square), by width: what a coordinate check compares.
 
-    Every width is trained on the same batches at its transferred learning rate.
+    Every width is trained on the same batches at its transferred learning rate, and measured on one of them before and after: what blocks add
+    at the start depends on the initial weights, which no learning rate mends.
     """
     import torch
 
@@ -342,31 +343,36 @@ def measure_activations(ground: Ground, widths: Sequence[int], steps: int = 8) -
         course = ground.course(student_at(ground.recipe.student, width), min(known.batch, COSTED))
         setting = transfer(known, width=width, layers=known.layers, examples=known.examples)
         optimizer = make_optimizer(course.network, setting.optimizer, setting.lr, ground.recipe.train.weight_decay)
+        before = _added(course, 0)
         for number in range(steps):
             loss, _ = course.network.loss(course.batch(number), soft_weight=0.0, generator=torch.Generator().manual_seed(number))
             loss.backward()
             torch.nn.utils.clip_grad_norm_(course.network.parameters(), ground.recipe.train.clip)
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
-        found[width] = _added(course, steps)
+        found[width] = {name: float((after - before[name]).pow(2).mean().sqrt()) for name, after in _added(course, 0).items()}
     return found
 
 
-def _added(course: Any, number: int) -> dict[str, float]:
+def _added(course: Any, number: int) -> dict[str, Any]:
+    """What each block adds to its stream on a batch, without dropout."""
     import torch
 
-    sizes: dict[str, float] = {}
+    seen: dict[str, Any] = {}
 
     def note(name: str) -> Callable[..., None]:
         def hook(_: Any, inputs: Any, output: Any) -> None:
             after = output[0] if isinstance(output, tuple) else output
-            sizes[name] = float((after.detach().float() - inputs[0].detach().float()).pow(2).mean().sqrt())
+            seen[name] = after.detach().float() - inputs[0].detach().float()
 
         return hook
 
     hooks = [module.register_forward_hook(note(name)) for name, module in course.network.named_modules() if type(module).__name__ in ("Block", "LlamaDecoderLayer")]
+    training = course.network.training
+    course.network.eval()
     with torch.no_grad():
         course.network.loss(course.batch(number), soft_weight=0.0, generator=torch.Generator().manual_seed(number))
+    course.network.train(training)
     for hook in hooks:
         hook.remove()
-    return sizes
+    return seen

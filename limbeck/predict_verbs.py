@@ -63,13 +63,12 @@ def predict_plan(
     target: Annotated[str, typer.Option("--target", metavar="C|N,D", help="the run to forecast: a compute in FLOP, or size,data; with --recipe, the recipe's student")] = "",
     recipe: Annotated[str, typer.Option("--recipe", metavar="RECIPE", help="whose student the ladder is of: rungs are then widths and examples, with learning rates")] = "",
     price: Annotated[float, typer.Option("--price", help="dollars an hour of this machine, for a budget in dollars")] = 0.0,
-    out: Out = None,
-    as_json: Json = False,
+    out: Out = None, set_: Setting = None, quiet: Quiet = False, as_json: Json = False,
 ) -> None:  # fmt: skip
     """Choose the rungs that shrink a forecast's uncertainty most for a budget."""
     from limbeck.forecasting import show_plan
 
-    show_plan(table, budget, target, recipe, price, out, as_json)
+    show_plan(table, budget, target, recipe, price, out, as_json, set_ or (), quiet)
 
 
 @app.command("ladder")

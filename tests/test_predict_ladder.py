@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -255,3 +256,25 @@ def test_the_line_seals_before_training_and_scores_afterwards(tmp_path):
     assert outcome["standing"] == "sealed before training" and "loss" in outcome["judged"]
     assert [line["kind"] for line in seal.read_ledger(tmp_path / "forecasts.jsonl")] == ["sealed", "outcome"]
     assert any(event == "note" and "sealed before training" in facts["text"] for event, facts in told)
+    page = (tmp_path / "run" / "report" / "index.html").read_text()
+    assert "Forecasts and what came" in page and outcome["seal"][:12] in page and f"{outcome['judged']['loss']['came']:.4g}" in page
+
+
+MINIATURE = ["distill.prompts=1500", "distill.held_out=60", "student.width=64", "student.encoder_layers=1", "student.decoder_layers=1", "student.buckets=512", "student.beams=1", "train.steps=240", "train.evaluate_every=120", "predict.share=0.3", "predict.examples=60", "predict.rung_examples=50"]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif("LIMBECK_DATA" not in os.environ, reason="LIMBECK_DATA is not set")
+def test_the_bash_ladder_recipe_seals_and_scores_in_miniature(tmp_path):
+    from limbeck.make import make
+
+    make(load_recipe("bash-ladder", MINIATURE), tmp_path / "run", lambda *_: None)
+    sealed, outcome = (json.loads((tmp_path / "run" / "predict" / name).read_text()) for name in ("seal.json", "outcome.json"))
+    assert outcome["standing"] == "sealed before training" and outcome["seal"] == sealed["sha256"]
+    assert "came" in outcome["judged"]["loss"] and "came" in outcome["judged"]["score"] and outcome["outcome"]["score"] is not None
+
+
+def test_the_packaged_ladders_seal_a_forecast_of_a_student_four_times_their_largest_rung():
+    for name in ("cf-ladder", "bash-ladder"):
+        recipe = load_recipe(name, ())
+        assert 0 < recipe.predict.share <= 0.02 and recipe.predict.larger == 1 and recipe.evaluate.splits == ("generated",)
