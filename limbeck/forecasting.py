@@ -11,7 +11,16 @@ from typing import Any
 import numpy as np
 
 from limbeck.errors import LimbeckError
-from limbeck.laddering import Ground, climb, held_out_examples, last_loss, measure_activations, refuse_untrainable, sweep_rung, top_one
+from limbeck.laddering import (
+    Ground,
+    climb,
+    held_out_examples,
+    last_loss,
+    measure_activations,
+    refuse_untrainable,
+    sweep_rung,
+    top_one,
+)
 from limbeck.predict import seal
 from limbeck.predict.foretelling import fit_ladder, forecast_table
 from limbeck.predict.ladder import read_rows
@@ -176,6 +185,8 @@ def show_plan(table: Path | None, budget: str, target: str, recipe: str, price: 
         sys.stdout.write(json.dumps(found) + "\n")
         return
     sys.stdout.write(f"target   N {found['target']['size']:.3g}, D {found['target']['data']:.3g}, {found['target']['compute']:.3g} FLOP\nladder   {found['cost']:.3g} of {found['budget']:.3g} FLOP, 1/{1 / found['share_of_target']:,.0f} of the target; the rest is a reserve for a rung that must be run again\nspread   {100 * found['spread']:.2f} % at the target, {100 * found['prior_spread']:.1f} % without runs (a standard deviation by the laws' own account, before the factor of `predict fit`)\n")
+    if "seconds" in found:
+        sys.stdout.write(f"time     {found['seconds'] / 60:.1f} minutes of training here ({1000 * found['seconds_a_step']:.1f} ms a step and {found['flops_a_second']:.3g} FLOP/s measured, {found['rungs_at_once']} rungs at once)" + (f", ${found['dollars']:.2f}" if "dollars" in found else "") + "; scoring the rungs comes on top\n")
     for r in found["rungs"]:
         extra = f"  width {r['width']:.0f}, {r['examples']:,.0f} examples, batch {r['batch']}, lr {r['lr']:.4g}" if "lr" in r else ""
         sys.stdout.write(f"  {r['role']:<13}N {r['size']:<9.3g} D {r['data']:<9.3g} {r['compute']:<9.3g} FLOP  seed {r['seed']}{extra}\n")
@@ -212,15 +223,18 @@ def _ground(run: Run, recipe: Recipe, tell: Any) -> Ground:
     return Ground(recipe, _distill(run, recipe, resolve.get_task(recipe.recipe.task, code=recipe.distill.code or None), codec, tell), codec)
 
 
-def budget_flops(ground: Ground, kind: str, amount: float, price: float = 0.0) -> float:
-    """A budget in FLOP: hours by the speed of this machine on a student of middling width, dollars by the price of its hour."""
+def plan_for(ground: Ground, kind: str, amount: float, price: float = 0.0, fits: Any = ()) -> tuple[Plan, dict[str, float]]:
+    """The ladder that a budget pays for; of hours (dollars: of the hours that they pay for) also what was measured of this machine and what training will take."""
     if kind == "flop":
-        return amount
+        return ground.plan(amount, fits), {}
     if kind == "dollars" and price <= 0:
         raise LimbeckError("a budget in dollars needs the price of this machine's hour", "--price", "--price 2.50; or give hours or FLOP")
-    hours = amount if kind == "hours" else amount / price
-    widths = ground.widths()
-    return hours * 3600 * ground.speed(widths[len(widths) // 2])
+    seconds = 3600 * (amount if kind == "hours" else amount / price)
+    pace = ground.pace()
+    plan = ground.plan_seconds(seconds, pace, fits)
+    took = ground.seconds_of(plan, pace)
+    measured = {"seconds": took, "seconds_a_step": pace.step, "flops_a_second": pace.flops, "rungs_at_once": pace.workers}
+    return plan, measured | ({"dollars": took / 3600 * price} if price > 0 else {})
 
 
 def _plan_recipe(name: str, out: Path | None, kind: str, amount: float, price: float, table: Path | None, settings: Any, quiet: bool) -> dict[str, Any]:
@@ -231,9 +245,8 @@ def _plan_recipe(name: str, out: Path | None, kind: str, amount: float, price: f
     refuse_untrainable(recipe)
     with Progress(quiet) as progress, open_run(out or Path("runs") / recipe.recipe.name, dump_toml(recipe), recipe.recipe.seed) as run:
         ground = _ground(run, recipe, progress.tell)
-        flops = budget_flops(ground, kind, amount, price)
-        plan = ground.plan(flops, fit(table).fits if table else ())
-        found = as_dict(plan)
+        plan, measured = plan_for(ground, kind, amount, price, fit(table).fits if table else ())
+        found = as_dict(plan) | measured
         for row, rung in zip(found["rungs"], ground.rungs(plan), strict=True):
             row |= {"lr": rung.setting.lr, "batch": rung.setting.batch, "steps": rung.setting.steps, "name": rung.name}
         return found
@@ -254,7 +267,7 @@ def make_ladder(name: str, out: Path | None, settings: Any, budget: str, check: 
     found: dict[str, Any] = {}
     with Progress(quiet or as_json) as progress, open_run(out or Path("runs") / recipe.recipe.name, dump_toml(recipe), recipe.recipe.seed) as run:
         ground = _ground(run, recipe, progress.tell)
-        plan = ground.plan(budget_flops(ground, *parse_budget(budget)) if budget else None)
+        plan, measured = plan_for(ground, *parse_budget(budget)) if budget else (ground.plan(), {})
         if check:
             widths = sorted({int(dict(r.candidate.facts)["width"]) for r in plan.rungs} | {recipe.student.width})
             band = coordinate_band(measure_activations(ground, widths))
@@ -264,7 +277,7 @@ def make_ladder(name: str, out: Path | None, settings: Any, budget: str, check: 
         if check:
             middle = next(r for r in ground.rungs(plan)[len(plan.rungs) // 2 :] if r.role in ("rung", "held-out"))
             found["sweep"] = judge_sweep(sweep_rung(ground, run, middle, progress.tell)) | {"rung": middle.name}
-    found |= {"table": str(table), "rungs": len(plan.rungs), "compute": plan.compute, "share": plan.compute / plan.target.compute}
+    found |= measured | {"table": str(table), "rungs": len(plan.rungs), "compute": plan.compute, "share": plan.compute / plan.target.compute}
     if as_json:
         sys.stdout.write(json.dumps(found) + "\n")
         return

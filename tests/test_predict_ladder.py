@@ -278,3 +278,43 @@ def test_the_packaged_ladders_seal_a_forecast_of_a_student_four_times_their_larg
     for name in ("cf-ladder", "bash-ladder"):
         recipe = load_recipe(name, ())
         assert 0 < recipe.predict.share <= 0.02 and recipe.predict.larger == 1 and recipe.evaluate.splits == ("generated",)
+
+
+class Analytic(laddering.Ground):
+    """A recipe's ground whose costs are said, not counted: plans without a dataset or torch."""
+
+    def cost(self, width):
+        return laddering.Cost(tokens=25.0, flops=6 * 12.0 * width**2 * 25, size=12 * width**2, size_total=20 * width**2)
+
+
+def analytic():
+    from pathlib import Path
+
+    return Analytic(load_recipe("cf-ladder", ["train.steps=20000"]), Path("nowhere"), None)
+
+
+def test_a_budget_in_hours_counts_what_every_step_takes_however_small():
+    ground = analytic()
+    quick, slow = laddering.Pace(step=0.0, flops=1e10, workers=1), laddering.Pace(step=0.02, flops=1e10, workers=1)
+    plans = [ground.plan_seconds(600, pace) for pace in (quick, slow)]
+    for plan, pace in zip(plans, (quick, slow), strict=True):
+        assert ground.seconds_of(plan, pace) <= 600
+    assert plans[1].compute < plans[0].compute  # the same seconds, fewer operations
+
+
+def test_rungs_trained_at_once_take_less_time_but_never_less_than_the_longest():
+    ground = analytic()
+    plan = ground.plan_seconds(600, laddering.Pace(step=0.01, flops=1e10, workers=1))
+    alone, many = (ground.seconds_of(plan, laddering.Pace(step=0.01, flops=1e10, workers=w)) for w in (1, 64))
+    longest = max(r.setting.steps * 0.01 + r.planned.compute / 1e10 for r in ground.rungs(plan))
+    assert many == pytest.approx(longest) and alone > many
+
+
+def test_hours_that_pay_for_no_ladder_are_said_in_hours():
+    with pytest.raises(LimbeckError, match="hours of this machine pay for no ladder"):
+        analytic().plan_seconds(0.5, laddering.Pace(step=0.05, flops=1e10, workers=1))
+
+
+def test_dollars_need_the_price_of_an_hour():
+    with pytest.raises(LimbeckError, match="price of this machine's hour"):
+        forecasting.plan_for(analytic(), "dollars", 5.0)
