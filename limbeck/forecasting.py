@@ -246,7 +246,7 @@ def _plan_recipe(name: str, out: Path | None, kind: str, amount: float, price: f
     with Progress(quiet) as progress, open_run(out or Path("runs") / recipe.recipe.name, dump_toml(recipe), recipe.recipe.seed) as run:
         ground = _ground(run, recipe, progress.tell)
         plan, measured = plan_for(ground, kind, amount, price, fit(table).fits if table else ())
-        found = as_dict(plan) | measured
+        found: dict[str, Any] = {**as_dict(plan), **measured}
         for row, rung in zip(found["rungs"], ground.rungs(plan), strict=True):
             row |= {"lr": rung.setting.lr, "batch": rung.setting.batch, "steps": rung.setting.steps, "name": rung.name}
         return found
@@ -295,8 +295,11 @@ def show_forecast(source: Path, target: str, sealed: bool, as_json: bool) -> Non
         if not target or target.startswith("x"):
             raise LimbeckError("a table knows no student of its own", "--target", "give a compute (1e21) or size,data (7e9,140e9)")
         rows, asked = read_rows(source), parse_target(target)
-        fitted, _ = fit_ladder(rows)
-        size, data = (asked["size"], asked["data"]) if "size" in asked else fitted.best_split(asked["compute"])
+        try:
+            fitted, _ = fit_ladder(rows)
+            size, data = (asked["size"], asked["data"]) if "size" in asked else fitted.best_split(asked["compute"])
+        except LimbeckError as problem:  # the rows know no file
+            raise LimbeckError(problem.what, problem.where.replace("runs", str(source), 1) if problem.where.startswith("runs") else problem.where, problem.fix) from problem
         _say(forecast_table(rows, Candidate(size=size, data=data, compute=asked.get("compute", 6 * size * data)), float("nan"), 12.0), as_json)
         return
     from limbeck.recipe.load import load_recipe

@@ -235,7 +235,7 @@ class Ground:
             except LimbeckError as problem:
                 if "pays for no ladder" not in problem.what:
                     raise
-                raise LimbeckError(f"{seconds / 3600:.3g} hours of this machine pay for no ladder: a step of the smallest student takes {1000 * pace.step:.0f} ms and its examples {pace.flops:.3g} FLOP/s", "--budget", problem.fix) from problem
+                raise LimbeckError(f"{seconds / 3600:.3g} hours of this machine pay for no ladder: a step of the smallest student takes {1000 * pace.step:.0f} ms and its examples {pace.flops:.3g} FLOP/s", "--budget", f"give more time: a ladder has six rungs or more of at least {LEAST_STEPS} steps, and a larger one held out") from problem
             took = self.seconds_of(plan, pace)
             if took <= allowed:
                 return plan

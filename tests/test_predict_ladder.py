@@ -274,10 +274,27 @@ def test_the_bash_ladder_recipe_seals_and_scores_in_miniature(tmp_path):
     assert "came" in outcome["judged"]["loss"] and "came" in outcome["judged"]["score"] and outcome["outcome"]["score"] is not None
 
 
-def test_the_packaged_ladders_seal_a_forecast_of_a_student_four_times_their_largest_rung():
+def test_the_packaged_ladders_ask_for_a_forecast_of_the_student_that_they_train():
     for name in ("cf-ladder", "bash-ladder"):
         recipe = load_recipe(name, ())
         assert 0 < recipe.predict.share <= 0.02 and recipe.predict.larger == 1 and recipe.evaluate.splits == ("generated",)
+
+
+def test_a_baseline_that_a_task_has_not_is_refused_before_anything_is_made(tmp_path):
+    from limbeck.make import make
+
+    with pytest.raises(LimbeckError, match="no baseline of task 'cf' called 'nonsense'"):
+        make(load_recipe("cf-ladder", ['evaluate.baselines=["nonsense"]']), tmp_path / "run", lambda *_: None)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_bad_table_of_a_forecast_is_named_and_what_was_left_out_is_said(tmp_path):
+    (tmp_path / "mine.csv").write_text(table_of(ladder_rows()[:2]))
+    with pytest.raises(LimbeckError, match="too few") as problem:
+        forecasting.show_forecast(tmp_path / "mine.csv", "1e15", False, True)
+    assert "mine.csv" in problem.value.where
+    found = forecasting.forecast_table([*ladder_rows(score=False), {**ladder_rows()[0], "loss": None}], TARGET, 5.0, 25.0)
+    assert any("left out" in doubt for doubt in found["doubts"]) and "no rung has a score" in found["forecast"]["score"]["refused"]
 
 
 class Analytic(laddering.Ground):

@@ -41,7 +41,7 @@ def _tested(fit: Fit) -> str:
     held = fit.held_out
     if held is None:
         return "<p><b>Untested on this table:</b> no runs lie far enough below the largest to hold it out.</p>"
-    return f"<p><b>Held out first:</b> from {held.fitted} runs of {held.times:.0f} times less compute the top rung ({held.held_out} runs) is forecast to {100 * held.error:.2f} % (interval ±{100 * held.half_width:.1f} %).</p>"
+    return f"<p><b>Held out first:</b> from {held.fitted} runs of {held.times:.0f} times less compute the top rung ({held.held_out} run{'s' * (held.held_out > 1)}) is forecast to {100 * held.error:.2f} % (interval ±{100 * held.half_width:.1f} %).</p>"
 
 
 def _tiles(forecasts: Sequence[Forecast]) -> str:

@@ -31,7 +31,7 @@ def _rows(seal: str, sealed: Mapping[str, Any], outcome: Mapping[str, Any], run:
 def _row(name: str, said: Mapping[str, Any], judged: Mapping[str, Any]) -> dict[str, Any]:
     what, times, unit = NAMED[name]
     value, low, high, came = (_times(_number(x), times) for x in (said.get("value", judged.get("said")), said.get("low", judged.get("low")), said.get("high", judged.get("high")), judged.get("came")))
-    refused = str(judged.get("refused") or said.get("refused") or "")
+    refused = str(judged.get("refused") or said.get("refused") or "").removeprefix("not predictable: ")
     verdict = "not predictable" if refused else "not yet" if came is None else "inside" if judged.get("inside") is True else "outside"
     return {"what": what, "value": value, "low": low, "high": high, "came": came, "error": _number(judged.get("error")), "unit": unit, "refused": refused, "verdict": verdict}
 
