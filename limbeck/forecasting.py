@@ -287,8 +287,8 @@ def make_ladder(name: str, out: Path | None, settings: Any, budget: str, check: 
     sys.stdout.write(f"ladder   {found['rungs']} rungs, {found['compute']:.3g} FLOP, 1/{1 / found['share']:,.0f} of the target\ntable    {table}\n")
 
 
-def show_forecast(source: Path, target: str, sealed: bool, as_json: bool) -> None:
-    """Print what a ladder says of a target; seal it where asked."""
+def show_forecast(source: Path, target: str, sealed: bool, as_json: bool, page: Path | None = None) -> None:
+    """Print what a ladder says of a target; seal it, draw the page of it, where asked."""
     from limbeck.predicting import parse_target
 
     if source.suffix == ".csv":
@@ -300,7 +300,8 @@ def show_forecast(source: Path, target: str, sealed: bool, as_json: bool) -> Non
             size, data = (asked["size"], asked["data"]) if "size" in asked else fitted.best_split(asked["compute"])
         except LimbeckError as problem:  # the rows know no file
             raise LimbeckError(problem.what, problem.where.replace("runs", str(source), 1) if problem.where.startswith("runs") else problem.where, problem.fix) from problem
-        _say(forecast_table(rows, Candidate(size=size, data=data, compute=asked.get("compute", 6 * size * data)), float("nan"), 12.0), as_json)
+        aim = Candidate(size=size, data=data, compute=asked.get("compute", 6 * size * data))
+        _say(forecast_table(rows, aim, float("nan"), 12.0), as_json, _draw(rows, aim, page))
         return
     from limbeck.recipe.load import load_recipe
 
@@ -323,10 +324,24 @@ def show_forecast(source: Path, target: str, sealed: bool, as_json: bool) -> Non
             if recipe.predict.larger == 1 and steps:
                 raise LimbeckError("the student this forecast speaks of is trained already", str(source), "nothing can be sealed after the run: forecast another one (--target x4)")
             found = seal_found(run, ground, table, found)
-    _say(found, as_json)
+        drawn = _draw(read_rows(table), ground.target, page)
+    _say(found, as_json, drawn)
 
 
-def _say(found: dict[str, Any], as_json: bool) -> None:
+def _draw(rows: list[dict[str, Any]], target: Candidate, page: Path | None) -> Path | None:
+    """The decision's page of a ladder and its target's loss; a forecast that is refused is said on it."""
+    if page is None:
+        return None
+    from limbeck.predict.decision import write_page
+
+    fitted, _ = fit_ladder(rows)
+    try:
+        return write_page(fitted, [fitted.predict(size=target.size, data=target.data, compute=target.compute)], page)
+    except LimbeckError as problem:
+        return write_page(fitted, [], page, refused=problem.what)
+
+
+def _say(found: dict[str, Any], as_json: bool, page: Path | None = None) -> None:
     if as_json:
         sys.stdout.write(json.dumps(found) + "\n")
         return
@@ -338,6 +353,8 @@ def _say(found: dict[str, Any], as_json: bool) -> None:
     sys.stdout.writelines(f"doubt      {d}\n" for d in found["doubts"])
     if "sha256" in found:
         sys.stdout.write(f"sealed     {found['made']}  sha256 {found['sha256']}\n")
+    if page:
+        sys.stdout.write(f"page       {page}\n")
 
 
 def show_check(path: Path, as_json: bool) -> None:

@@ -80,11 +80,11 @@ def predict_ladder(recipe: Annotated[str, typer.Argument(metavar="RECIPE")], out
 
 
 @app.command("forecast")
-def predict_forecast(source: Annotated[str, typer.Argument(metavar="RUN_OR_RUNS.csv", help="a run whose ladder is trained, or a table with columns N, D, C, loss (and score, score_n)")], target: Annotated[str, typer.Option("--target", metavar="C|N,D|xTIMES", help="a compute, size,data, or x4: so many times the run's own student; its own unless said")] = "", sealed: Annotated[bool, typer.Option("--seal", help="seal it: dated, hashed, entered in the ledger beside the run")] = False, as_json: Json = False) -> None:
+def predict_forecast(source: Annotated[str, typer.Argument(metavar="RUN_OR_RUNS.csv", help="a run whose ladder is trained, or a table with columns N, D, C, loss (and score, score_n)")], target: Annotated[str, typer.Option("--target", metavar="C|N,D|xTIMES", help="a compute, size,data, or x4: so many times the run's own student; its own unless said")] = "", sealed: Annotated[bool, typer.Option("--seal", help="seal it: dated, hashed, entered in the ledger beside the run")] = False, page: Annotated[Path | None, typer.Option("--page", metavar="FILE.html", help="also write the one-page decision with plots")] = None, as_json: Json = False) -> None:
     """Forecast loss, score and pass rates from a ladder, and seal it."""
     from limbeck.forecasting import show_forecast
 
-    show_forecast(Path(source), target, sealed, as_json)
+    show_forecast(Path(source), target, sealed, as_json, page)
 
 
 @app.command("check")

@@ -297,6 +297,20 @@ def test_a_bad_table_of_a_forecast_is_named_and_what_was_left_out_is_said(tmp_pa
     assert any("left out" in doubt for doubt in found["doubts"]) and "no rung has a score" in found["forecast"]["score"]["refused"]
 
 
+def test_a_forecasts_page_holds_it_or_why_there_is_none(tmp_path, capsys):
+    (tmp_path / "mine.csv").write_text(table_of(ladder_rows()))
+    forecasting.show_forecast(tmp_path / "mine.csv", f"{TARGET.size},{TARGET.data}", False, False, tmp_path / "yes.html")
+    said = next(line.split()[1] for line in capsys.readouterr().out.splitlines() if line.startswith("loss "))
+    page = (tmp_path / "yes.html").read_text()
+    assert f"{said} nats" in page and 'name="viewport"' in page and page.count("<svg") == 4
+    rows = ladder_rows()
+    rows[-1]["loss"] *= 0.5
+    (tmp_path / "missed.csv").write_text(table_of(rows))
+    forecasting.show_forecast(tmp_path / "missed.csv", f"{TARGET.size},{TARGET.data}", False, False, tmp_path / "no.html")
+    page = (tmp_path / "no.html").read_text()
+    assert "not predictable" in page and " nats</b>" not in page
+
+
 class Analytic(laddering.Ground):
     """A recipe's ground whose costs are said, not counted: plans without a dataset or torch."""
 

@@ -27,12 +27,12 @@ svg { max-width: 100%; height: auto; display: block }
 """
 
 
-def write_page(fit: Fit, forecasts: Sequence[Forecast], path: Path) -> Path:
-    """The page as one HTML file without a network."""
+def write_page(fit: Fit, forecasts: Sequence[Forecast], path: Path, refused: str = "") -> Path:
+    """The page as one HTML file without a network; `refused`: why there is no forecast, in its place."""
     plots = [("The frontier and its 90 % band", figures.frontier(fit, forecasts)), ("The same compute split otherwise", figures.isoflops(fit)), ("What the fit leaves", figures.residuals(fit)), ("How often such intervals held on other tables, by table", figures.coverage())]
     head = '<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1"><meta http-equiv="Content-Security-Policy" content="default-src \'none\'; style-src \'unsafe-inline\'">'
     drawn = "".join(f"<figure><figcaption>{title}</figcaption>{svg}</figure>" for title, svg in plots if svg)
-    parts = [f"{head}<title>Forecast: {html.escape(fit.runs.name)}</title><style>{STYLE}</style><main><h1>Forecast from {len(fit.runs)} runs</h1>", _tested(fit), _tiles(forecasts), _doubts(fit, forecasts), f'<div class="grid">{drawn}</div>', _record(), "</main></html>"]
+    parts = [f"{head}<title>Forecast: {html.escape(fit.runs.name)}</title><style>{STYLE}</style><main><h1>Forecast from {len(fit.runs)} runs</h1>", _tested(fit), _tiles(forecasts), f'<div class="card"><h3>no forecast</h3><b>{html.escape(refused)}</b></div>' if refused else "", _doubts(fit, forecasts), f'<div class="grid">{drawn}</div>', _record(), "</main></html>"]
     write_atomically(path, "\n".join(parts).encode())
     return path
 
