@@ -83,7 +83,7 @@ def _short_rungs(rows: list[dict[str, Any]]) -> list[str]:
 
 
 def _forecast_score(rows: list[dict[str, Any]], loss: dict[str, float], symbols: float, tests: dict[str, Any]) -> dict[str, Any]:
-    scored = [row for row in rows if row.get("score") is not None and row.get("score_n")]
+    scored = [row for row in rows if None not in (row.get("score"), row.get("score_n"), row.get("loss"))]
     if not scored:
         return {"refused": "no rung has a score (columns score, score_n)"}
     losses, scores, counts = [row["loss"] for row in scored], [row["score"] for row in scored], [int(row["score_n"]) for row in scored]
