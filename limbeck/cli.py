@@ -11,22 +11,15 @@ from typing import Annotated, Any
 
 import typer
 
-from limbeck import __version__
+from limbeck import __version__, panel_verbs, predict_verbs
 from limbeck.errors import LimbeckError
+from limbeck.options import Accept, Json, Out, Quiet, Setting
 
 app = typer.Typer(name="limbeck", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None, help="Distil a big language model into a small expert, and prove how small it can be.")
 data_app = typer.Typer(no_args_is_help=True, help="Pinned sources: licence, size, checksum.")
 app.add_typer(data_app, name="data")
-predict_app = typer.Typer(no_args_is_help=True, help="What a bigger student would reach, before paying for it.")
-app.add_typer(predict_app, name="predict")
-panel_app = typer.Typer(no_args_is_help=True, help="Several answerers that act as one: who sits in it, when it is sure enough.")
-app.add_typer(panel_app, name="panel")
-
-Setting = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="change one key of the recipe; may be repeated")]
-Out = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="the run folder; runs/NAME unless said")]
-Accept = Annotated[list[str] | None, typer.Option("--accept-terms", metavar="ID", help="terms that you accept, or have permission under; recorded in the run; may be repeated")]
-Quiet = Annotated[bool, typer.Option("--quiet", help="no progress")]
-Json = Annotated[bool, typer.Option("--json", help="one JSON document on standard output, nothing else there")]
+app.add_typer(predict_verbs.app, name="predict")
+app.add_typer(panel_verbs.app, name="panel")
 
 INTERRUPTED = 130
 
@@ -192,10 +185,10 @@ def report(
         raise LimbeckError("a figure is drawn of results", sources[0], "name SPLIT.json files, as `limbeck evaluate --out` or a run's evaluate/ have them")
     recipe, run = sources[0], Path(sources[0])
     if out is None and not set_ and (run / "results.json").exists():
+        from limbeck.make import report_run
         from limbeck.recipe.load import load_recipe
-        from limbeck.report.page import write_report
 
-        sys.stdout.write(f"report  {write_report(run, load_recipe(str(run / 'recipe.toml'), ()).report)}\n")
+        sys.stdout.write(f"report  {report_run(run, load_recipe(str(run / 'recipe.toml'), ()))}\n")
         return
     _, folder, _ = _make(recipe, out, set_, quiet, "report")
     sys.stdout.write(f"report  {folder / 'report' / 'index.html'}\n")
@@ -482,148 +475,3 @@ def data_overlap(
     from limbeck.overlapping import report_overlap
 
     report_overlap(training, test, examples, as_json)
-
-
-@predict_app.command("fit")
-def predict_fit(
-    table: Annotated[Path, typer.Argument(metavar="RUNS.csv", help="columns N, D (or C) and loss; a row a run")],
-    target: Annotated[list[str] | None, typer.Option("--target", metavar="C|N,D", help="forecast this run: a compute in FLOP, or size,data; may be repeated")] = None,
-    law: Annotated[str, typer.Option("--law", help="ensemble, or one alone: frontier, chinchilla, tied, coupled, farseer, broken, repeats; finetuning: curves by data alone")] = "ensemble",
-    column: Annotated[list[str] | None, typer.Option("--column", metavar="KIND=NAME", help="which column holds n, d, c, loss, u, embeddings, run; may be repeated")] = None,
-    unit: Annotated[str, typer.Option("--unit", help="of the losses: nats, bits or bits_per_byte")] = "nats",
-    drop_missing: Annotated[bool, typer.Option("--drop-missing", help="leave out runs whose loss is nan or inf")] = False,
-    level: Annotated[float, typer.Option("--level", help="of the interval: 0.5, 0.8, 0.9 or 0.95")] = 0.9,
-    only: Annotated[list[str] | None, typer.Option("--only", metavar="COLUMN=WORD", help="keep the rows that have this word there; may be repeated")] = None,
-    page: Annotated[Path | None, typer.Option("--page", metavar="FILE.html", help="also write the one-page decision with plots")] = None,
-    as_json: Json = False,
-) -> None:  # fmt: skip
-    """Fit a table of runs and forecast bigger ones, with intervals tested on other tables."""
-    from limbeck.predicting import show_fit
-
-    show_fit(table, target or (), law, column or (), unit, drop_missing, level, page, as_json, only or ())
-
-
-@predict_app.command("questions")
-def predict_questions(
-    table: Annotated[Path, typer.Argument(metavar="RUNS.csv", help="columns N, D, loss; a row a run")],
-    loss: Annotated[float | None, typer.Option("--loss", help="nats to reach: the smallest student that does")] = None,
-    probability: Annotated[float, typer.Option("--probability", help="with which chance")] = 0.9,
-    most_data: Annotated[float | None, typer.Option("--most-data", help="no student may need more data")] = None,
-    served: Annotated[float | None, typer.Option("--served", metavar="TOKENS", help="with --loss: the size cheapest to train and serve so many tokens")] = None,
-    price: Annotated[float | None, typer.Option("--price", metavar="DOLLARS", help="of one FLOP: 2e-18 is about $2 an hour at 2.8e14 FLOP/s")] = None,
-    run: Annotated[str, typer.Option("--run", metavar="N,D", help="a student: how far from the best split of its compute")] = "",
-    rung: Annotated[str, typer.Option("--rung", metavar="N,D", help="with --run: is this one rung more worth it")] = "",
-    seen: Annotated[float | None, typer.Option("--seen", metavar="D", help="with --run and --now: a run under way, after so much data")] = None,
-    now: Annotated[float | None, typer.Option("--now", metavar="LOSS", help="its loss then; with --loss: the chance of reaching that")] = None,
-    teacher: Annotated[list[str] | None, typer.Option("--teacher", metavar="NAME=LOSS", help="with --run and a column teacher_loss: teacher or none, and which; may be repeated")] = None,
-    quantised: Annotated[Path | None, typer.Option("--quantised", metavar="RUNGS.csv", help="with --run: what quantising costs, from rungs with columns N, D, penalty")] = None,
-    column: Annotated[list[str] | None, typer.Option("--column", metavar="KIND=NAME", help="which column holds what; may be repeated")] = None,
-    unit: Annotated[str, typer.Option("--unit", help="of the losses: nats, bits or bits_per_byte")] = "nats",
-    as_json: Json = False,
-) -> None:  # fmt: skip
-    """How small, how dear, teacher or none, one rung more, stop now: answers from a table of runs."""
-    from limbeck.predicting import answer_questions
-
-    asked = {"loss": loss, "probability": probability, "most_data": most_data, "served": served, "price": price, "run": run, "rung": rung, "seen": seen, "now": now, "teacher": teacher or [], "quantised": quantised}
-    answer_questions(table, asked, column or [], unit, as_json)
-
-
-@predict_app.command("plan")
-def predict_plan(
-    table: Annotated[Path | None, typer.Argument(metavar="[RUNS.csv]", help="runs you have already: what they tell is not paid for again")] = None,
-    budget: Annotated[str, typer.Option("--budget", metavar="1e15|2h|$5", help="for the whole ladder: FLOP, time on this machine (measured), or dollars with --price")] = "",
-    target: Annotated[str, typer.Option("--target", metavar="C|N,D", help="the run to forecast: a compute in FLOP, or size,data; with --recipe, the recipe's student")] = "",
-    recipe: Annotated[str, typer.Option("--recipe", metavar="RECIPE", help="whose student the ladder is of: rungs are then widths and examples, with learning rates")] = "",
-    price: Annotated[float, typer.Option("--price", help="dollars an hour of this machine, for a budget in dollars")] = 0.0,
-    out: Out = None,
-    as_json: Json = False,
-) -> None:  # fmt: skip
-    """Choose the rungs that shrink a forecast's uncertainty most for a budget."""
-    from limbeck.forecasting import show_plan
-
-    show_plan(table, budget, target, recipe, price, out, as_json)
-
-
-@predict_app.command("ladder")
-def predict_ladder(recipe: Annotated[str, typer.Argument(metavar="RECIPE")], out: Out = None, set_: Setting = None, budget: Annotated[str, typer.Option("--budget", metavar="1e15|2h", help="instead of the recipe's predict.share")] = "", check: Annotated[bool, typer.Option("--check", help="first see that activations keep their size across widths, and afterwards sweep the learning rate of a middle rung")] = False, quiet: Quiet = False, as_json: Json = False) -> None:
-    """Train a recipe's rungs and write their table (a killed ladder goes on)."""
-    from limbeck.forecasting import make_ladder
-
-    make_ladder(recipe, out, set_ or (), budget, check, quiet, as_json)
-
-
-@predict_app.command("forecast")
-def predict_forecast(source: Annotated[str, typer.Argument(metavar="RUN_OR_RUNS.csv", help="a run whose ladder is trained, or a table with columns N, D, C, loss (and score, score_n)")], target: Annotated[str, typer.Option("--target", metavar="C|N,D|xTIMES", help="a compute, size,data, or x4: so many times the run's own student; its own unless said")] = "", sealed: Annotated[bool, typer.Option("--seal", help="seal it: dated, hashed, entered in the ledger beside the run")] = False, as_json: Json = False) -> None:
-    """Forecast loss, score and pass rates from a ladder, and seal it."""
-    from limbeck.forecasting import show_forecast
-
-    show_forecast(Path(source), target, sealed, as_json)
-
-
-@predict_app.command("check")
-def predict_check(run: Annotated[Path, typer.Argument(metavar="RUN|forecasts.jsonl", help="a run with a sealed forecast and a trained student, or the ledger of all forecasts")], as_json: Json = False) -> None:
-    """Score a sealed forecast against what came; or show the ledger of forecasts and outcomes."""
-    from limbeck.forecasting import show_check
-
-    show_check(run, as_json)
-
-
-@panel_app.command("choose")
-def panel_choose(
-    task: Annotated[str, typer.Option("--task")], split: Annotated[str, typer.Option("--split", help="held-out examples with gold; never those of an examination")],
-    model: Annotated[list[str], typer.Option("--model", metavar="MODEL", help="a candidate; may be repeated")],
-    samples: Annotated[int, typer.Option("-n", min=1, max=128, help="answers asked of each")] = 1,
-    most: Annotated[int, typer.Option("--most", min=0, help="members at most; 0: any number")] = 0,
-    limit: Annotated[int, typer.Option("--limit", min=0, help="at most so many examples; 0 is all")] = 0,
-    base_url: Annotated[str, typer.Option("--base-url", help="openai: models: the server; OPENAI_BASE_URL unless said")] = "",
-    as_json: Json = False,
-) -> None:  # fmt: skip
-    """Which models complement each other, beside the best single one asked as often."""
-    from limbeck.panel_verbs import choose
-
-    choose(task, split, model, limit=limit, samples=samples, most=most, base_url=base_url, as_json=as_json)
-
-
-@panel_app.command("calibrate")
-def panel_calibrate(
-    file: Annotated[str, typer.Argument(metavar="FILE.toml", help="a panel of kind cascade")],
-    task: Annotated[str, typer.Option("--task")], split: Annotated[str, typer.Option("--split", help="held-out examples with gold; never those of an examination")],
-    risk: Annotated[float, typer.Option("--risk", min=0.0001, max=0.9999, help="wanted: at most this share of wrong answers")] = 0.1,
-    bound: Annotated[str, typer.Option("--bound", help="clopper-pearson (of the answers that the panel keeps), or conformal (of all requests, beyond the teacher's own errors, in the mean)")] = "clopper-pearson",
-    confidence: Annotated[float, typer.Option("--confidence", min=0.5, max=0.9999, help="clopper-pearson: how sure")] = 0.95,
-    limit: Annotated[int, typer.Option("--limit", min=0, help="at most so many examples; 0 is all")] = 0,
-    as_json: Json = False,
-) -> None:  # fmt: skip
-    """Below which agreement the teacher is asked: accuracy against cost, and the threshold for a wanted risk."""
-    from limbeck.panel_verbs import calibrate
-
-    calibrate(file, task, split, limit=limit, risk=risk, bound=bound, confidence=confidence, as_json=as_json)
-
-
-@panel_app.command("ask-next")
-def panel_ask_next(
-    file: Annotated[str, typer.Argument(metavar="FILE.toml")],
-    task: Annotated[str, typer.Option("--task")], split: Annotated[str, typer.Option("--split", help="requests to choose from; never those of an examination")],
-    spend: Annotated[int, typer.Option("-n", min=1, help="requests that the teacher will be asked")] = 50,
-    limit: Annotated[int, typer.Option("--limit", min=0, help="at most so many requests are looked at; 0 is all")] = 0,
-    out: Annotated[Path | None, typer.Option("--out", metavar="FILE.jsonl", help="write the chosen requests")] = None,
-    as_json: Json = False,
-) -> None:  # fmt: skip
-    """What a teacher is asked next: the requests on which a panel disagrees most."""
-    from limbeck.panel_verbs import ask_next
-
-    ask_next(file, task, split, spend=spend, limit=limit, out=out, as_json=as_json)
-
-
-@panel_app.command("train-router")
-def panel_train_router(
-    file: Annotated[str, typer.Argument(metavar="FILE.toml", help="a panel of kind router")],
-    out: Annotated[Path | None, typer.Option("--out", metavar="FILE.safetensors", help="where to; beside the panel's file unless said")] = None,
-    examples: Annotated[int, typer.Option("--examples", min=10, help="requests of each task to learn from")] = 2000,
-    accuracy: Annotated[float, typer.Option("--accuracy", min=0.5, max=1.0, help="of what the router keeps; what it is less sure of goes to the teacher")] = 0.99,
-    as_json: Json = False,
-) -> None:  # fmt: skip
-    """Teach a router which specialist gets a request, from its tasks' own requests."""
-    from limbeck.panel_verbs import make_router
-
-    make_router(file, out, count=examples, accuracy=accuracy, as_json=as_json)

@@ -11,7 +11,16 @@ from typing import Any
 import numpy as np
 
 from limbeck.errors import LimbeckError
-from limbeck.laddering import Ground, climb, last_loss, measure_activations, refuse_untrainable, sweep_rung, top_one
+from limbeck.laddering import (
+    Ground,
+    climb,
+    held_out_examples,
+    last_loss,
+    measure_activations,
+    refuse_untrainable,
+    sweep_rung,
+    top_one,
+)
 from limbeck.predict import seal
 from limbeck.predict.foretelling import fit_ladder, forecast_table
 from limbeck.predict.ladder import read_rows
@@ -67,7 +76,7 @@ def forecast_ladder(run: Run, ground: Ground, table: Path) -> dict[str, Any]:
 def seal_found(run: Run, ground: Ground, table: Path, found: dict[str, Any]) -> dict[str, Any]:
     """Seal a forecast in its run and enter it in the ledger beside the run."""
     recipe = ground.recipe
-    content = {"run": recipe.recipe.name, "student": recipe.student.model_dump(), "train": recipe.train.model_dump(), "examples": recipe.predict.examples, "larger": recipe.predict.larger, **found}
+    content = {"run": recipe.recipe.name, "student": recipe.student.model_dump(), "train": recipe.train.model_dump(), "examples": len(held_out_examples(ground)) if recipe.predict.examples else 0, "larger": recipe.predict.larger, **found}
     document = seal.write_seal(run.path / "predict" / SEAL, table, code_version("predict", "models", "train"), content)
     seal.append(run.path.parent / LEDGER, {"kind": "sealed", "at": document["made"], "run": run.path.name, "seal": document["sha256"], "table_sha256": document["table_sha256"], "forecast": _short(document["forecast"]), "share": document["share"]})
     return document
@@ -163,19 +172,21 @@ def _judgement(name: str, row: dict[str, Any]) -> str:
     return f"{name} {times * row['came']:.4g}, forecast {times * row['said']:.4g} ({row['error']:+.2f} {row['unit']}, {'inside' if row['inside'] else 'OUTSIDE'} [{times * row['low']:.4g}, {times * row['high']:.4g}])"
 
 
-def show_plan(table: Path | None, budget: str, target: str, recipe: str, price: float, out: Path | None, as_json: bool) -> None:
+def show_plan(table: Path | None, budget: str, target: str, recipe: str, price: float, out: Path | None, as_json: bool, settings: Any = (), quiet: bool = False) -> None:
     """Print the ladder that a budget pays for."""
     if not budget:
         raise LimbeckError("a plan needs a budget", "limbeck predict plan", "--budget 1e15 (FLOP), 2h (this machine) or $5 (with --price)")
     kind, amount = parse_budget(budget)
     if recipe:
-        found = _plan_recipe(recipe, out, kind, amount, price, table)
+        found = _plan_recipe(recipe, out, kind, amount, price, table, settings, quiet or as_json)
     else:
         found = as_dict(_plan_plain(table, target, kind, amount))
     if as_json:
         sys.stdout.write(json.dumps(found) + "\n")
         return
     sys.stdout.write(f"target   N {found['target']['size']:.3g}, D {found['target']['data']:.3g}, {found['target']['compute']:.3g} FLOP\nladder   {found['cost']:.3g} of {found['budget']:.3g} FLOP, 1/{1 / found['share_of_target']:,.0f} of the target; the rest is a reserve for a rung that must be run again\nspread   {100 * found['spread']:.2f} % at the target, {100 * found['prior_spread']:.1f} % without runs (a standard deviation by the laws' own account, before the factor of `predict fit`)\n")
+    if "seconds" in found:
+        sys.stdout.write(f"time     {found['seconds'] / 60:.1f} minutes of training here ({1000 * found['seconds_a_step']:.1f} ms a step and {found['flops_a_second']:.3g} FLOP/s measured, {found['rungs_at_once']} rungs at once)" + (f", ${found['dollars']:.2f}" if "dollars" in found else "") + "; scoring the rungs comes on top\n")
     for r in found["rungs"]:
         extra = f"  width {r['width']:.0f}, {r['examples']:,.0f} examples, batch {r['batch']}, lr {r['lr']:.4g}" if "lr" in r else ""
         sys.stdout.write(f"  {r['role']:<13}N {r['size']:<9.3g} D {r['data']:<9.3g} {r['compute']:<9.3g} FLOP  seed {r['seed']}{extra}\n")
@@ -212,27 +223,30 @@ def _ground(run: Run, recipe: Recipe, tell: Any) -> Ground:
     return Ground(recipe, _distill(run, recipe, resolve.get_task(recipe.recipe.task, code=recipe.distill.code or None), codec, tell), codec)
 
 
-def budget_flops(ground: Ground, kind: str, amount: float, price: float = 0.0) -> float:
-    """A budget in FLOP: hours by the speed of this machine on a student of middling width, dollars by the price of its hour."""
+def plan_for(ground: Ground, kind: str, amount: float, price: float = 0.0, fits: Any = ()) -> tuple[Plan, dict[str, float]]:
+    """The ladder that a budget pays for; of hours (dollars: of the hours that they pay for) also what was measured of this machine and what training will take."""
     if kind == "flop":
-        return amount
+        return ground.plan(amount, fits), {}
     if kind == "dollars" and price <= 0:
         raise LimbeckError("a budget in dollars needs the price of this machine's hour", "--price", "--price 2.50; or give hours or FLOP")
-    hours = amount if kind == "hours" else amount / price
-    widths = ground.widths()
-    return hours * 3600 * ground.speed(widths[len(widths) // 2])
+    seconds = 3600 * (amount if kind == "hours" else amount / price)
+    pace = ground.pace()
+    plan = ground.plan_seconds(seconds, pace, fits)
+    took = ground.seconds_of(plan, pace)
+    measured = {"seconds": took, "seconds_a_step": pace.step, "flops_a_second": pace.flops, "rungs_at_once": pace.workers}
+    return plan, measured | ({"dollars": took / 3600 * price} if price > 0 else {})
 
 
-def _plan_recipe(name: str, out: Path | None, kind: str, amount: float, price: float, table: Path | None) -> dict[str, Any]:
+def _plan_recipe(name: str, out: Path | None, kind: str, amount: float, price: float, table: Path | None, settings: Any, quiet: bool) -> dict[str, Any]:
+    from limbeck.progress import Progress
     from limbeck.recipe.load import dump_toml, load_recipe
 
-    recipe = load_recipe(name, ())
+    recipe = load_recipe(name, settings)
     refuse_untrainable(recipe)
-    with open_run(out or Path("runs") / recipe.recipe.name, dump_toml(recipe), recipe.recipe.seed) as run:
-        ground = _ground(run, recipe, lambda *_: None)
-        flops = budget_flops(ground, kind, amount, price)
-        plan = ground.plan(flops, fit(table).fits if table else ())
-        found = as_dict(plan)
+    with Progress(quiet) as progress, open_run(out or Path("runs") / recipe.recipe.name, dump_toml(recipe), recipe.recipe.seed) as run:
+        ground = _ground(run, recipe, progress.tell)
+        plan, measured = plan_for(ground, kind, amount, price, fit(table).fits if table else ())
+        found: dict[str, Any] = {**as_dict(plan), **measured}
         for row, rung in zip(found["rungs"], ground.rungs(plan), strict=True):
             row |= {"lr": rung.setting.lr, "batch": rung.setting.batch, "steps": rung.setting.steps, "name": rung.name}
         return found
@@ -253,7 +267,7 @@ def make_ladder(name: str, out: Path | None, settings: Any, budget: str, check: 
     found: dict[str, Any] = {}
     with Progress(quiet or as_json) as progress, open_run(out or Path("runs") / recipe.recipe.name, dump_toml(recipe), recipe.recipe.seed) as run:
         ground = _ground(run, recipe, progress.tell)
-        plan = ground.plan(budget_flops(ground, *parse_budget(budget)) if budget else None)
+        plan, measured = plan_for(ground, *parse_budget(budget)) if budget else (ground.plan(), {})
         if check:
             widths = sorted({int(dict(r.candidate.facts)["width"]) for r in plan.rungs} | {recipe.student.width})
             band = coordinate_band(measure_activations(ground, widths))
@@ -263,7 +277,7 @@ def make_ladder(name: str, out: Path | None, settings: Any, budget: str, check: 
         if check:
             middle = next(r for r in ground.rungs(plan)[len(plan.rungs) // 2 :] if r.role in ("rung", "held-out"))
             found["sweep"] = judge_sweep(sweep_rung(ground, run, middle, progress.tell)) | {"rung": middle.name}
-    found |= {"table": str(table), "rungs": len(plan.rungs), "compute": plan.compute, "share": plan.compute / plan.target.compute}
+    found |= measured | {"table": str(table), "rungs": len(plan.rungs), "compute": plan.compute, "share": plan.compute / plan.target.compute}
     if as_json:
         sys.stdout.write(json.dumps(found) + "\n")
         return
@@ -273,17 +287,21 @@ def make_ladder(name: str, out: Path | None, settings: Any, budget: str, check: 
     sys.stdout.write(f"ladder   {found['rungs']} rungs, {found['compute']:.3g} FLOP, 1/{1 / found['share']:,.0f} of the target\ntable    {table}\n")
 
 
-def show_forecast(source: Path, target: str, sealed: bool, as_json: bool) -> None:
-    """Print what a ladder says of a target; seal it where asked."""
+def show_forecast(source: Path, target: str, sealed: bool, as_json: bool, page: Path | None = None) -> None:
+    """Print what a ladder says of a target; seal it, draw the page of it, where asked."""
     from limbeck.predicting import parse_target
 
     if source.suffix == ".csv":
         if not target or target.startswith("x"):
             raise LimbeckError("a table knows no student of its own", "--target", "give a compute (1e21) or size,data (7e9,140e9)")
         rows, asked = read_rows(source), parse_target(target)
-        fitted, _ = fit_ladder(rows)
-        size, data = (asked["size"], asked["data"]) if "size" in asked else fitted.best_split(asked["compute"])
-        _say(forecast_table(rows, Candidate(size=size, data=data, compute=asked.get("compute", 6 * size * data)), float("nan"), 12.0), as_json)
+        try:
+            fitted, _ = fit_ladder(rows)
+            size, data = (asked["size"], asked["data"]) if "size" in asked else fitted.best_split(asked["compute"])
+        except LimbeckError as problem:  # the rows know no file
+            raise LimbeckError(problem.what, problem.where.replace("runs", str(source), 1) if problem.where.startswith("runs") else problem.where, problem.fix) from problem
+        aim = Candidate(size=size, data=data, compute=asked.get("compute", 6 * size * data))
+        _say(forecast_table(rows, aim, float("nan"), 12.0), as_json, _draw(rows, aim, page))
         return
     from limbeck.recipe.load import load_recipe
 
@@ -306,10 +324,24 @@ def show_forecast(source: Path, target: str, sealed: bool, as_json: bool) -> Non
             if recipe.predict.larger == 1 and steps:
                 raise LimbeckError("the student this forecast speaks of is trained already", str(source), "nothing can be sealed after the run: forecast another one (--target x4)")
             found = seal_found(run, ground, table, found)
-    _say(found, as_json)
+        drawn = _draw(read_rows(table), ground.target, page)
+    _say(found, as_json, drawn)
 
 
-def _say(found: dict[str, Any], as_json: bool) -> None:
+def _draw(rows: list[dict[str, Any]], target: Candidate, page: Path | None) -> Path | None:
+    """The decision's page of a ladder and its target's loss; a forecast that is refused is said on it."""
+    if page is None:
+        return None
+    from limbeck.predict.decision import write_page
+
+    fitted, _ = fit_ladder(rows)
+    try:
+        return write_page(fitted, [fitted.predict(size=target.size, data=target.data, compute=target.compute)], page)
+    except LimbeckError as problem:
+        return write_page(fitted, [], page, refused=problem.what)
+
+
+def _say(found: dict[str, Any], as_json: bool, page: Path | None = None) -> None:
     if as_json:
         sys.stdout.write(json.dumps(found) + "\n")
         return
@@ -321,6 +353,8 @@ def _say(found: dict[str, Any], as_json: bool) -> None:
     sys.stdout.writelines(f"doubt      {d}\n" for d in found["doubts"])
     if "sha256" in found:
         sys.stdout.write(f"sealed     {found['made']}  sha256 {found['sha256']}\n")
+    if page:
+        sys.stdout.write(f"page       {page}\n")
 
 
 def show_check(path: Path, as_json: bool) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 from limbeck import resolve, teaching
 from limbeck.errors import LimbeckError
 from limbeck.predict.ladder import Rung, name_rungs, run_ladder, table_of
-from limbeck.predict.plan import Candidate, Plan, choose_rungs
+from limbeck.predict.plan import RESERVE, Candidate, Plan, choose_rungs
 from limbeck.predict.transfer import LEAST_BATCH, Setting, transfer
 from limbeck.recipe.schema import Recipe, StudentSection, TrainSection
 from limbeck.run import Run, Step, hash_file, write_atomically
@@ -61,6 +61,15 @@ class Cost:
     flops: float
     size: int
     size_total: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pace:
+    """This machine on a recipe's students: seconds that any step takes, FLOP a second of its examples beyond that, rungs at once."""
+
+    step: float
+    flops: float
+    workers: int
 
 
 @dataclass(frozen=True)
@@ -171,21 +180,67 @@ class Ground:
         facts = [dict(r.candidate.facts) for r in plan.rungs]
         return name_rungs(plan, [transfer(known, width=int(f["width"]), layers=known.layers, examples=int(f["examples"])) for f in facts])
 
-    def speed(self, width: int, seconds: float = 3.0) -> float:
-        """FLOP a second of this machine on this kind of student, measured on one core's worth of steps of the loop's kind."""
+    def pace(self, seconds: float = 2.0) -> Pace:
+        """Timed here on a student of middling width: whole steps, the optimizer's work with them, at the least batch and at the recipe's (64 at most).
+
+        Where several rungs are trained at once, each has one thread, and so has this.
+        """
         import torch
 
-        course = self.course(student_at(self.recipe.student, width), min(self.recipe.train.batch, 64))
-        batches = [course.batch(n) for n in range(4)]
-        cost, done, began = self.cost(width), 0, time.perf_counter()
-        while time.perf_counter() - began < seconds or not done:
-            loss, _ = course.network.loss(batches[done % 4], soft_weight=0.0, generator=torch.Generator().manual_seed(done))
+        widths = self.widths()
+        width = widths[len(widths) // 2]
+        small, large = LEAST_BATCH, max(2 * LEAST_BATCH, min(self.recipe.train.batch, 64))
+        threads = torch.get_num_threads()
+        workers = 1 if torch.cuda.is_available() else threads
+        torch.set_num_threads(1 if workers > 1 else threads)
+        try:
+            quick, slow = (self._step_seconds(width, batch, seconds) for batch in (small, large))
+        finally:
+            torch.set_num_threads(threads)
+        flops = self.cost(width).flops
+        each = max((slow - quick) / (large - small), 0.1 * slow / large)  # noise must not make examples free
+        return Pace(step=max(0.0, slow - large * each), flops=flops / each, workers=workers)
+
+    def _step_seconds(self, width: int, batch: int, seconds: float) -> float:
+        import torch
+
+        from limbeck.train.optimizer import make_optimizer
+
+        section = self.recipe.train
+        course = self.course(student_at(self.recipe.student, width), batch)
+        course.network.train()
+        optimizer = make_optimizer(course.network, section.optimizer, 1e-6, section.weight_decay)
+        took: list[float] = []
+        while len(took) < 4 or sum(took) < seconds:
+            began = time.perf_counter()
+            loss, _ = course.network.loss(course.batch(len(took) % 8), soft_weight=0.0, generator=torch.Generator().manual_seed(len(took)))
             loss.backward()
-            course.network.zero_grad(set_to_none=True)
-            done += 1
-            if done == 1:
-                began = time.perf_counter()  # the first step pays for what is made once
-        return (done - 1 or 1) * min(self.recipe.train.batch, 64) * cost.flops / max(1e-9, time.perf_counter() - began)
+            torch.nn.utils.clip_grad_norm_(course.network.parameters(), section.clip)
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+            took.append(time.perf_counter() - began)
+        return sorted(took[1:])[len(took[1:]) // 2]  # the first step pays for what is made once
+
+    def seconds_of(self, plan: Plan, pace: Pace) -> float:
+        """What training a plan's rungs takes on this machine, several at once; measuring them comes on top."""
+        each = [rung.setting.steps * pace.step + rung.planned.compute / pace.flops for rung in self.rungs(plan)]
+        return max(max(each), sum(each) / min(pace.workers, len(each)))
+
+    def plan_seconds(self, seconds: float, pace: Pace, fits: Sequence[Any] = ()) -> Plan:
+        """The best ladder that is trained here in so many seconds, a reserve kept back."""
+        budget, allowed = seconds * pace.flops * pace.workers, seconds * (1 - RESERVE)
+        for _ in range(20):
+            try:
+                plan = self.plan(budget, fits)
+            except LimbeckError as problem:
+                if "pays for no ladder" not in problem.what:
+                    raise
+                raise LimbeckError(f"{seconds / 3600:.3g} hours of this machine pay for no ladder: a step of the smallest student takes {1000 * pace.step:.0f} ms and its examples {pace.flops:.3g} FLOP/s", "--budget", f"give more time: a ladder has six rungs or more of at least {LEAST_STEPS} steps, and a larger one held out") from problem
+            took = self.seconds_of(plan, pace)
+            if took <= allowed:
+                return plan
+            budget *= min(0.9, allowed / took)
+        raise LimbeckError(f"no ladder was found that takes {seconds / 3600:.3g} hours here", "--budget", "give more time, or FLOP")
 
 
 def refuse_untrainable(recipe: Recipe) -> None:
@@ -327,9 +382,10 @@ def sweep_rung(ground: Ground, run: Run, rung: Rung, tell: Tell, factors: Sequen
 
 
 def measure_activations(ground: Ground, widths: Sequence[int], steps: int = 8) -> dict[int, dict[str, float]]:
-    """Root mean square of what each block adds to its stream after a few steps, by width: what a coordinate check compares.
+    """By how much a few steps change what each block adds to its stream (root mean square), by width: what a coordinate check compares.
 
-    Every width is trained on the same batches at its transferred learning rate.
+    Every width is trained on the same batches at its transferred learning rate, and measured on one of them before and after: what blocks add
+    at the start depends on the initial weights, which no learning rate mends.
     """
     import torch
 
@@ -342,31 +398,36 @@ def measure_activations(ground: Ground, widths: Sequence[int], steps: int = 8) -
         course = ground.course(student_at(ground.recipe.student, width), min(known.batch, COSTED))
         setting = transfer(known, width=width, layers=known.layers, examples=known.examples)
         optimizer = make_optimizer(course.network, setting.optimizer, setting.lr, ground.recipe.train.weight_decay)
+        before = _added(course, 0)
         for number in range(steps):
             loss, _ = course.network.loss(course.batch(number), soft_weight=0.0, generator=torch.Generator().manual_seed(number))
             loss.backward()
             torch.nn.utils.clip_grad_norm_(course.network.parameters(), ground.recipe.train.clip)
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
-        found[width] = _added(course, steps)
+        found[width] = {name: float((after - before[name]).pow(2).mean().sqrt()) for name, after in _added(course, 0).items()}
     return found
 
 
-def _added(course: Any, number: int) -> dict[str, float]:
+def _added(course: Any, number: int) -> dict[str, Any]:
+    """What each block adds to its stream on a batch, without dropout."""
     import torch
 
-    sizes: dict[str, float] = {}
+    seen: dict[str, Any] = {}
 
     def note(name: str) -> Callable[..., None]:
         def hook(_: Any, inputs: Any, output: Any) -> None:
             after = output[0] if isinstance(output, tuple) else output
-            sizes[name] = float((after.detach().float() - inputs[0].detach().float()).pow(2).mean().sqrt())
+            seen[name] = after.detach().float() - inputs[0].detach().float()
 
         return hook
 
     hooks = [module.register_forward_hook(note(name)) for name, module in course.network.named_modules() if type(module).__name__ in ("Block", "LlamaDecoderLayer")]
+    training = course.network.training
+    course.network.eval()
     with torch.no_grad():
         course.network.loss(course.batch(number), soft_weight=0.0, generator=torch.Generator().manual_seed(number))
+    course.network.train(training)
     for hook in hooks:
         hook.remove()
-    return sizes
+    return seen

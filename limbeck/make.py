@@ -52,6 +52,8 @@ def make(recipe: Recipe, out: Path, tell: Tell, until: str = "report") -> dict[s
     tokenizing.check_own_tokenizer(recipe)
     teaching.check_recipe(recipe, kinds)
     task = resolve.get_task(recipe.recipe.task, code=recipe.distill.code or None)
+    for name in recipe.evaluate.baselines:
+        resolve.check_baseline(name, task)  # before hours of training, not after
     codec = resolve.get_codec(recipe.recipe.task, recipe.distill.slots) if set(kinds) != {"decoder"} else None
     for arm in arms_of(recipe):
         if arm.student.kind != "decoder":
@@ -77,12 +79,25 @@ def make(recipe: Recipe, out: Path, tell: Tell, until: str = "report") -> dict[s
             from limbeck.forecasting import judge_run
 
             judge_run(run, recipe, tell)
-        from limbeck.report.page import write_report
-
         _write_card(run, recipe, results)
-        page = write_report(run.path, recipe.report)
+        page = report_run(run.path, recipe)
         tell("report", {"path": str(page)})
         return results
+
+
+def report_run(folder: Path, recipe: Recipe) -> Path:
+    """The run's page, with the ledger of forecasts beside the run; a ledger that was changed is said, not shown."""
+    from limbeck.report.page import write_report
+
+    path, ledger = folder.resolve().parent / "forecasts.jsonl", None
+    if path.exists():
+        from limbeck.predict.seal import read_ledger
+
+        try:
+            ledger = {"lines": read_ledger(path)}
+        except LimbeckError as problem:
+            ledger = {"lines": [], "problem": f"{problem.what}; {problem.fix}"}
+    return write_report(folder, recipe.report, ledger)
 
 
 def check_memory(arm: Arm, codec: Any) -> None:

@@ -94,7 +94,7 @@ def _held_out(fitted: Fit) -> str:
     held = fitted.held_out
     if held is None:
         return "held out   nothing: too few runs lie a factor of 2 or more below the largest; the forecast is untested on this table\n"
-    return f"held out   the top rung ({held.held_out} runs) from {held.fitted} runs of {held.times:.0f} times less compute: off by {100 * held.error:.2f} % (worst {100 * held.worst:.2f} %; its interval is ±{100 * held.half_width:.1f} %)\n"
+    return f"held out   the top rung ({held.held_out} run{'s' * (held.held_out > 1)}) from {held.fitted} runs of {held.times:.0f} times less compute: off by {100 * held.error:.2f} % (worst {100 * held.worst:.2f} %; its interval is ±{100 * held.half_width:.1f} %)\n"
 
 
 def _forecast(f: Forecast) -> str:

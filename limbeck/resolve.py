@@ -185,12 +185,17 @@ def hash_weights(folder: Path) -> str:
     return hash_file(files[0]) if len(files) == 1 else content_id([hash_file(f) for f in files], 64)
 
 
-def get_baseline(name: str, task: Task, examples: Sequence[Example]) -> Any:
-    """A task's baseline that has seen these examples."""
+def check_baseline(name: str, task: Task) -> str:
+    """Where a task's baseline lives. Raises LimbeckError for one that it has not."""
     known = BASELINES.get(task.name, {})
     if name not in known:
         raise _unknown(f"baseline of task {task.name!r}", name, known or ("none",))
-    return _load(known[name]).from_examples(examples)
+    return known[name]
+
+
+def get_baseline(name: str, task: Task, examples: Sequence[Example]) -> Any:
+    """A task's baseline that has seen these examples."""
+    return _load(check_baseline(name, task)).from_examples(examples)
 
 
 def get_answerer(model: str, task: Task, **asking: Any) -> Any:

@@ -7,7 +7,7 @@ import random
 import numpy as np
 import pytest
 
-from limbeck import empanelling, panel_verbs, teaching
+from limbeck import empanelling, seating, teaching
 from limbeck.catalog import terms
 from limbeck.cli import main
 from limbeck.errors import LimbeckError
@@ -216,17 +216,17 @@ def toy(monkeypatch):
 
 
 def test_choose_prints_the_panel_beside_the_best_single_member_asked_as_often(toy, capsys):
-    panel_verbs.choose("toy", "dev", ["a", "b", "c"], limit=0, samples=1, most=0, base_url="", as_json=True)
+    seating.choose("toy", "dev", ["a", "b", "c"], limit=0, samples=1, most=0, base_url="", as_json=True)
     told = json.loads(capsys.readouterr().out)
     assert set(told["chosen"]) == {"a", "b", "c"} and told["panel"] == 1.0 and told["calls"] == 3 and told["oracle"] == 1.0
     assert told["best_single_asked_as_often"] == pytest.approx(2 / 3) and told["gain_low"] > 0.1
-    panel_verbs.choose("toy", "dev", ["a", "all"], limit=0, samples=1, most=0, base_url="", as_json=False)
+    seating.choose("toy", "dev", ["a", "all"], limit=0, samples=1, most=0, base_url="", as_json=False)
     assert "all asked 1 times: 100.0%" in capsys.readouterr().out
 
 
 def test_nothing_is_chosen_on_an_examination(toy):
     with pytest.raises(LimbeckError, match="for examinations"):
-        panel_verbs.choose("toy", "test", ["a", "b"], limit=0, samples=1, most=0, base_url="", as_json=True)
+        seating.choose("toy", "test", ["a", "b"], limit=0, samples=1, most=0, base_url="", as_json=True)
 
 
 CASCADE = '[panel]\nkind = "cascade"\n[[member]]\nmodel = "a"\ncost = 0.1\n[[member]]\nmodel = "b"\ncost = 0.1\n[teacher]\nmodel = "all"\ncost = 1\n'
@@ -235,7 +235,7 @@ CASCADE = '[panel]\nkind = "cascade"\n[[member]]\nmodel = "a"\ncost = 0.1\n[[mem
 def test_a_calibrated_cascade_answers_as_its_teacher_for_less(toy, tmp_path, capsys):
     path = tmp_path / "cascade.toml"
     path.write_text(CASCADE)
-    panel_verbs.calibrate(str(path), "toy", "dev", limit=0, risk=0.15, bound="clopper-pearson", confidence=0.95, as_json=False)
+    seating.calibrate(str(path), "toy", "dev", limit=0, risk=0.15, bound="clopper-pearson", confidence=0.95, as_json=False)
     assert "<- chosen" in capsys.readouterr().out
     told = json.loads((tmp_path / "cascade.calibration.json").read_text())
     assert told["chosen"]["kept"] == 20 and told["chosen"]["wrong_kept"] == 0 and told["chosen"]["share"] == pytest.approx(0.2 + 2 / 3)
@@ -250,13 +250,13 @@ def test_a_calibrated_cascade_answers_as_its_teacher_for_less(toy, tmp_path, cap
 def test_a_risk_that_no_threshold_keeps_is_said_and_nothing_is_written(toy, tmp_path):
     (tmp_path / "cascade.toml").write_text(CASCADE)
     with pytest.raises(LimbeckError, match="no threshold keeps the risk"):
-        panel_verbs.calibrate(str(tmp_path / "cascade.toml"), "toy", "dev", limit=0, risk=0.01, bound="clopper-pearson", confidence=0.95, as_json=True)
+        seating.calibrate(str(tmp_path / "cascade.toml"), "toy", "dev", limit=0, risk=0.01, bound="clopper-pearson", confidence=0.95, as_json=True)
     assert not (tmp_path / "cascade.calibration.json").exists()
 
 
 def test_what_is_asked_next_is_what_the_panel_disagrees_on(toy, tmp_path, capsys):
     (tmp_path / "p.toml").write_text('[panel]\nkind = "vote"\n[[member]]\nmodel = "a"\n[[member]]\nmodel = "b"\n')
-    panel_verbs.ask_next(str(tmp_path / "p.toml"), "toy", "dev", spend=40, limit=0, out=tmp_path / "next.jsonl", as_json=True)
+    seating.ask_next(str(tmp_path / "p.toml"), "toy", "dev", spend=40, limit=0, out=tmp_path / "next.jsonl", as_json=True)
     told = json.loads(capsys.readouterr().out)
     assert all(int(row["id"]) % 3 != 1 for row in told["chosen"]) and len((tmp_path / "next.jsonl").read_text().splitlines()) == 40
     assert told["worth"]["by_disagreement"] > told["worth"]["high"] or told["worth"]["by_disagreement"] > told["worth"]["by_chance"]

@@ -129,6 +129,14 @@ def test_a_table_that_cannot_be_used_gets_a_plain_answer_at_once(name):
     assert raised.value.fix and time.process_time() - began < 2
 
 
+@pytest.mark.parametrize("noise", [0.0, 0.003])
+def test_a_sinking_table_is_refused_through_the_noise_of_seeds(noise):
+    random = np.random.default_rng(3)
+    rows = [{"N": n, "D": n * r, "loss": (4 * (n / 1e6) ** -0.2 + 2 * (n * r / 1e7) ** -0.2 - 0.5) * math.exp(random.normal(0, noise))} for n in (1e6, 2e6, 4e6, 8e6, 1.6e7, 3.2e7) for r in (10, 20, 80)]
+    with pytest.raises(LimbeckError, match="negative irreducible loss"):
+        fit(rows)
+
+
 def test_a_target_inside_the_data_is_no_forecast():
     with pytest.raises(LimbeckError, match="inside the data"):
         fit(ladder()).predict(compute=1e18)

@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -255,3 +256,96 @@ def test_the_line_seals_before_training_and_scores_afterwards(tmp_path):
     assert outcome["standing"] == "sealed before training" and "loss" in outcome["judged"]
     assert [line["kind"] for line in seal.read_ledger(tmp_path / "forecasts.jsonl")] == ["sealed", "outcome"]
     assert any(event == "note" and "sealed before training" in facts["text"] for event, facts in told)
+    page = (tmp_path / "run" / "report" / "index.html").read_text()
+    assert "Forecasts and what came" in page and outcome["seal"][:12] in page and f"{outcome['judged']['loss']['came']:.4g}" in page
+
+
+MINIATURE = ["distill.prompts=1500", "distill.held_out=60", "student.width=64", "student.encoder_layers=1", "student.decoder_layers=1", "student.buckets=512", "student.beams=1", "train.steps=240", "train.evaluate_every=120", "predict.share=0.3", "predict.examples=60", "predict.rung_examples=50"]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif("LIMBECK_DATA" not in os.environ, reason="LIMBECK_DATA is not set")
+def test_the_bash_ladder_recipe_seals_and_scores_in_miniature(tmp_path):
+    from limbeck.make import make
+
+    make(load_recipe("bash-ladder", MINIATURE), tmp_path / "run", lambda *_: None)
+    sealed, outcome = (json.loads((tmp_path / "run" / "predict" / name).read_text()) for name in ("seal.json", "outcome.json"))
+    assert outcome["standing"] == "sealed before training" and outcome["seal"] == sealed["sha256"]
+    assert "came" in outcome["judged"]["loss"] and "came" in outcome["judged"]["score"] and outcome["outcome"]["score"] is not None
+
+
+def test_the_packaged_ladders_ask_for_a_forecast_of_the_student_that_they_train():
+    for name in ("cf-ladder", "bash-ladder"):
+        recipe = load_recipe(name, ())
+        assert 0 < recipe.predict.share <= 0.02 and recipe.predict.larger == 1 and recipe.evaluate.splits == ("generated",)
+
+
+def test_a_baseline_that_a_task_has_not_is_refused_before_anything_is_made(tmp_path):
+    from limbeck.make import make
+
+    with pytest.raises(LimbeckError, match="no baseline of task 'cf' called 'nonsense'"):
+        make(load_recipe("cf-ladder", ['evaluate.baselines=["nonsense"]']), tmp_path / "run", lambda *_: None)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_bad_table_of_a_forecast_is_named_and_what_was_left_out_is_said(tmp_path):
+    (tmp_path / "mine.csv").write_text(table_of(ladder_rows()[:2]))
+    with pytest.raises(LimbeckError, match="too few") as problem:
+        forecasting.show_forecast(tmp_path / "mine.csv", "1e15", False, True)
+    assert "mine.csv" in problem.value.where
+    found = forecasting.forecast_table([*ladder_rows(score=False), {**ladder_rows()[0], "loss": None}], TARGET, 5.0, 25.0)
+    assert any("left out" in doubt for doubt in found["doubts"]) and "no rung has a score" in found["forecast"]["score"]["refused"]
+
+
+def test_a_forecasts_page_holds_it_or_why_there_is_none(tmp_path, capsys):
+    (tmp_path / "mine.csv").write_text(table_of(ladder_rows()))
+    forecasting.show_forecast(tmp_path / "mine.csv", f"{TARGET.size},{TARGET.data}", False, False, tmp_path / "yes.html")
+    said = next(line.split()[1] for line in capsys.readouterr().out.splitlines() if line.startswith("loss "))
+    page = (tmp_path / "yes.html").read_text()
+    assert f"{said} nats" in page and 'name="viewport"' in page and page.count("<svg") == 4
+    rows = ladder_rows()
+    rows[-1]["loss"] *= 0.5
+    (tmp_path / "missed.csv").write_text(table_of(rows))
+    forecasting.show_forecast(tmp_path / "missed.csv", f"{TARGET.size},{TARGET.data}", False, False, tmp_path / "no.html")
+    page = (tmp_path / "no.html").read_text()
+    assert "not predictable" in page and " nats</b>" not in page
+
+
+class Analytic(laddering.Ground):
+    """A recipe's ground whose costs are said, not counted: plans without a dataset or torch."""
+
+    def cost(self, width):
+        return laddering.Cost(tokens=25.0, flops=6 * 12.0 * width**2 * 25, size=12 * width**2, size_total=20 * width**2)
+
+
+def analytic():
+    from pathlib import Path
+
+    return Analytic(load_recipe("cf-ladder", ["train.steps=20000"]), Path("nowhere"), None)
+
+
+def test_a_budget_in_hours_counts_what_every_step_takes_however_small():
+    ground = analytic()
+    quick, slow = laddering.Pace(step=0.0, flops=1e10, workers=1), laddering.Pace(step=0.02, flops=1e10, workers=1)
+    plans = [ground.plan_seconds(600, pace) for pace in (quick, slow)]
+    for plan, pace in zip(plans, (quick, slow), strict=True):
+        assert ground.seconds_of(plan, pace) <= 600
+    assert plans[1].compute < plans[0].compute  # the same seconds, fewer operations
+
+
+def test_rungs_trained_at_once_take_less_time_but_never_less_than_the_longest():
+    ground = analytic()
+    plan = ground.plan_seconds(600, laddering.Pace(step=0.01, flops=1e10, workers=1))
+    alone, many = (ground.seconds_of(plan, laddering.Pace(step=0.01, flops=1e10, workers=w)) for w in (1, 64))
+    longest = max(r.setting.steps * 0.01 + r.planned.compute / 1e10 for r in ground.rungs(plan))
+    assert many == pytest.approx(longest) and alone > many
+
+
+def test_hours_that_pay_for_no_ladder_are_said_in_hours():
+    with pytest.raises(LimbeckError, match="hours of this machine pay for no ladder"):
+        analytic().plan_seconds(0.5, laddering.Pace(step=0.05, flops=1e10, workers=1))
+
+
+def test_dollars_need_the_price_of_an_hour():
+    with pytest.raises(LimbeckError, match="price of this machine's hour"):
+        forecasting.plan_for(analytic(), "dollars", 5.0)

@@ -4,6 +4,7 @@ import math
 from dataclasses import replace
 
 import pytest
+import torch
 
 from limbeck.errors import LimbeckError
 from limbeck.predict.transfer import Setting, coordinate_band, holds, judge_sweep, transfer
@@ -57,3 +58,54 @@ def test_a_sweep_that_finds_a_better_rate_disagrees():
     assert not found["agrees"] and found["best_factor"] == 0.5
     with pytest.raises(LimbeckError, match="a sweep needs"):
         judge_sweep({1.0: 1.0, 2.0: 1.1})
+
+
+class Stack(torch.nn.Module):
+    """Blocks added to one stream, each normalised before: what the students are made of, without their attention."""
+
+    def __init__(self, width, blocks=2):
+        super().__init__()
+        self.blocks = torch.nn.ModuleList(torch.nn.Sequential(torch.nn.LayerNorm(width), torch.nn.Linear(width, 2 * width), torch.nn.ReLU(), torch.nn.Linear(2 * width, width)) for _ in range(blocks))
+        for part in self.modules():
+            if isinstance(part, torch.nn.Linear):
+                torch.nn.init.normal_(part.weight, std=part.in_features**-0.5)
+                torch.nn.init.zeros_(part.bias)
+
+    def forward(self, x):
+        added = {}
+        for at, block in enumerate(self.blocks):
+            added[f"block {at}"] = block(x)
+            x = x + added[f"block {at}"]
+        return x, added
+
+
+def change_by_width(optimizer, carried, widths=(32, 128, 512), steps=6):
+    """By how much training changes what each block adds, by width."""
+    from limbeck.train.optimizer import make_optimizer
+
+    known = Setting(width=32, layers=2, examples=1000, batch=10, lr={"muon": 2e-2, "adamw": 2e-3}[optimizer], warmup=1, ema=0.9, optimizer=optimizer)
+    found = {}
+    for width in widths:
+        random = torch.Generator().manual_seed(1)
+        torch.manual_seed(0)
+        network = Stack(width)
+        inputs, targets = torch.randn(64, 16, generator=random), torch.randn(64, 1, generator=random)
+        read, out = torch.randn(16, width, generator=random) / 4, torch.randn(width, 1, generator=random) / width
+        lr = transfer(known, width=width, layers=2, examples=1000).lr if carried else known.lr
+        learner = make_optimizer(network, optimizer, lr, 0.0)
+        with torch.no_grad():
+            before = network(inputs @ read)[1]
+        for _ in range(steps):
+            (network(inputs @ read)[0] @ out - targets).pow(2).mean().backward()
+            learner.step()
+            learner.zero_grad(set_to_none=True)
+        with torch.no_grad():
+            found[width] = {name: float((after - before[name]).pow(2).mean().sqrt()) for name, after in network(inputs @ read)[1].items()}
+    return found
+
+
+@pytest.mark.parametrize("optimizer", ["muon", "adamw"])
+def test_with_the_transfer_changes_stay_in_the_band_over_widths_and_without_it_they_do_not(optimizer):
+    carried, constant = (coordinate_band(change_by_width(optimizer, c)) for c in (True, False))
+    assert holds(carried), carried
+    assert not holds(constant) and max(constant.values()) > 1.5 * max(carried.values()), (carried, constant)

@@ -24,6 +24,14 @@ def to_svg(chart: Any) -> str:
     return vl_convert.vegalite_to_svg(chart.configure_view(stroke=None).configure_legend(labelColor=INK, titleColor=INK, orient="bottom").to_json())
 
 
+def decades(values: Any) -> Any:
+    """An axis with a mark at every power of ten, or at every second or third where they are many; at a few round values where there is no more than one."""
+    low, high = np.log10(np.min(values)), np.log10(np.max(values))
+    powers = [10.0**p for p in range(int(np.ceil(low)), int(np.floor(high)) + 1)]
+    powers = powers[:: max(1, -(-len(powers) // 8))]
+    return altair.Axis(format=".0e", values=powers) if len(powers) > 1 else altair.Axis(format=".1e", tickCount=4, labelOverlap=True)
+
+
 def frontier(fit: Fit, forecasts: Sequence[Forecast] = ()) -> str:
     """Runs, the frontier with its 90 % band, and the forecasts."""
     runs = [{"C": float(c), "loss": float(v)} for c, v in zip(fit.runs.compute, fit.runs.losses, strict=True)]
@@ -34,7 +42,7 @@ def frontier(fit: Fit, forecasts: Sequence[Forecast] = ()) -> str:
     middle = fit.losses(*where)
     half = half_width(raw_spread(fit.spread.parts(*where)), reach_of(fit.runs, compute), runs=len(fit.runs)) * fit.widening
     band = [{"C": float(c), "loss": float(m), "low": float(m * np.exp(-h)), "high": float(m * np.exp(h))} for c, m, h in zip(compute, middle, half, strict=True)]
-    x = altair.X("C:Q", scale=LOG, title="compute, FLOP (log)", axis=altair.Axis(format=".0e", tickCount=5, labelOverlap=True))
+    x = altair.X("C:Q", scale=LOG, title="compute, FLOP (log)", axis=decades(compute))
     y = altair.Y("loss:Q", scale=altair.Scale(type="log", zero=False, nice=False), title="loss, nats (log)")
     base = altair.Chart(altair.Data(values=band)).encode(x=x)
     layers = base.mark_area(opacity=0.2, color=COLOURS[0]).encode(y=altair.Y("low:Q", scale=altair.Scale(type="log", nice=False), title="loss, nats (log)"), y2="high:Q") + base.mark_line(color=COLOURS[0]).encode(y=y)
@@ -59,7 +67,7 @@ def isoflops(fit: Fit) -> str:
         lines += [{"N": float(n), "loss": float(np.exp(v)), "budget": label} for n, v in zip(sizes, values, strict=True)]
         near = np.abs(np.log(fit.runs.compute / budget)) < 0.35
         dots += [{"N": float(n), "loss": float(v), "budget": label} for n, v in zip(fit.runs.sizes[near], fit.runs.losses[near], strict=True)]
-    x = altair.X("N:Q", scale=LOG, title="size (log)", axis=altair.Axis(format=".0e", tickCount=5, labelOverlap=True))
+    x = altair.X("N:Q", scale=LOG, title="size (log)", axis=decades([row["N"] for row in lines]))
     y = altair.Y("loss:Q", scale=altair.Scale(type="log", zero=False, nice=False), title="loss, nats (log)")
     colour = altair.Color("budget:N", title="FLOP", sort=[f"{b:.1e}" for b in budgets], scale=altair.Scale(range=COLOURS))
     chart = altair.Chart(altair.Data(values=lines)).mark_line().encode(x=x, y=y, color=colour) + altair.Chart(altair.Data(values=dots)).mark_circle().encode(x=x, y=y, color=colour)
@@ -70,9 +78,9 @@ def residuals(fit: Fit) -> str:
     """How far each run lies off the forecast's middle, by compute; colour by size."""
     off = np.log(fit.runs.losses) - np.log(fit.losses(fit.runs.sizes, fit.runs.data, fit.runs.compute))
     rows = [{"C": float(c), "off": 100 * float(o), "N": float(n) if np.isfinite(n) else None} for c, o, n in zip(fit.runs.compute, off, fit.runs.sizes, strict=True)]
-    chart = altair.Chart(altair.Data(values=rows)).mark_circle(size=30).encode(x=altair.X("C:Q", scale=LOG, title="compute, FLOP (log)", axis=altair.Axis(format=".0e", tickCount=5, labelOverlap=True)), y=altair.Y("off:Q", title="off the fit, %"))
+    chart = altair.Chart(altair.Data(values=rows)).mark_circle(size=30).encode(x=altair.X("C:Q", scale=LOG, title="compute, FLOP (log)", axis=decades(fit.runs.compute)), y=altair.Y("off:Q", title="off the fit, %"))
     if fit.runs.has_sizes:
-        chart = chart.encode(color=altair.Color("N:Q", scale=altair.Scale(type="log", scheme="viridis"), title="size"))
+        chart = chart.encode(color=altair.Color("N:Q", scale=altair.Scale(type="log", scheme="viridis"), title="size", legend=altair.Legend(format=".0e", gradientLength=300, tickCount=4)))
     return to_svg(chart.properties(width=430, height=180))
 
 

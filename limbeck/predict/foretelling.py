@@ -72,7 +72,7 @@ def forecast_table(rows: list[dict[str, Any]], target: Candidate, symbols: float
     said["score"] = _forecast_score(rows, said["loss"], symbols if np.isfinite(symbols) else letters / 3, tests)
     if passes is not None:
         said |= _forecast_passes([row["C"] for row in rows], passes, target.compute, tests)
-    doubts = [*_short_rungs(rows), *(f.what for f in fitted.findings), *loss.warnings]
+    doubts = [*_short_rungs(rows), *(note for note in fitted.runs.notes if "left out" in note), *(f.what for f in fitted.findings), *loss.warnings]
     return {"forecast": said, "tests": tests, "priors": priors, "doubts": doubts, "reach": loss.reach, "by_law": loss.by_law}
 
 
@@ -83,7 +83,9 @@ def _short_rungs(rows: list[dict[str, Any]]) -> list[str]:
 
 
 def _forecast_score(rows: list[dict[str, Any]], loss: dict[str, float], symbols: float, tests: dict[str, Any]) -> dict[str, Any]:
-    scored = [row for row in rows if row.get("score") is not None]
+    scored = [row for row in rows if None not in (row.get("score"), row.get("score_n"), row.get("loss"))]
+    if not scored:
+        return {"refused": "no rung has a score (columns score, score_n)"}
     losses, scores, counts = [row["loss"] for row in scored], [row["score"] for row in scored], [int(row["score_n"]) for row in scored]
     try:
         tests["score"] = capability.try_link(losses, scores, counts, symbols) if len(scored) > 3 else {}

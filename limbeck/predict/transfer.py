@@ -1,10 +1,23 @@
 """Learning rate, batch and schedule carried from one size to another, and two tests of whether that may be done.
 
-Width: an update must change what a layer puts out by as much at every width (muP; arXiv 2203.03466, 2310.17813). The project's Muon makes
-updates whose elements have a size of 0.2 lr whatever the shape, so that their spectral norm grows with the root of the width: lr falls with
-width^-1/2. AdamW's updates of a matrix add up along the gradient's direction, and lr falls with width^-1. Depth: branches are added, unscaled,
-to one stream, so lr falls with layers^-1/2 (CompleteP, arXiv 2505.01618, would scale the branches by 1/layers instead: another network).
-Duration: the batch grows with data^0.57 (arXiv 2503.04715), the lr with the root of the batch, and falls with data^-0.32 (arXiv 2409.19913).
+Each exponent, where it comes from, and where we differ:
+
+- Width, AdamW: lr with width^-1. muP (arXiv 2203.03466, Tables 3 and 8) has 1/fan-in for hidden matrices: their updates add up along the
+  gradient's direction. Differs: muP leaves lr of embeddings and biases alone and scales initial weights and logits too; a student has one lr, so
+  its embeddings learn more slowly the wider it is.
+- Width, Muon: lr with width^-1/2. The condition behind muP is that an update's spectral norm goes with sqrt(fan-out / fan-in) (arXiv 2310.17813).
+  The project's Muon makes updates whose elements have a size of 0.2 lr whatever the shape (arXiv 2502.16982), with singular values all alike: their
+  spectral norm is 0.2 lr sqrt(width). Ours by that derivation; measured in tests/test_predict_transfer.py.
+- Depth: lr with layers^-1/2. CompleteP (arXiv 2505.01618, Table 1) multiplies branches by m_L^-alpha and hidden lr by m_L^(alpha-1), alpha from 1/2
+  to 1; its own choice, alpha = 1, needs scaled branches, another network. Branches added unscaled to a stream that is normalised before it is
+  read are the case alpha = 1/2 (a shrunken embedding is the same network), hence m_L^-1/2. No ladder of ours changes depth.
+- Batch: with data^0.57. Step Law (arXiv 2503.04715): batch = 0.58 D^0.571 tokens.
+- Batch and lr: lr with the root of the batch, the rule for Adam-like updates (arXiv 2205.10287); it fails above a peak (arXiv 2405.14578).
+- Duration: lr with data^-0.32 at one batch (arXiv 2409.19913, AdamW; the same exponent was found for a Muon by 2603.28743). Together with the
+  batch's rule lr goes with data^-0.03, until the batch meets its least.
+- Not carried: weight decay (CompleteP: width^1) and Adam's epsilon; at the recipes' decay of 0.01 and a few thousand steps both are small.
+
+2203.03466, 2505.01618, 2503.04715 and 2409.19913 as noted in an earlier reading and in public implementations; 2205.10287, 2310.17813 and 2502.16982 from memory.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,13 @@ from markupsafe import Markup
 from limbeck.recipe.schema import ReportSection
 from limbeck.report import figures
 from limbeck.report.economics import FILTERS, economics_section
+from limbeck.report.forecasts import forecasts_section
 from limbeck.report.study import study_of
 from limbeck.run import write_atomically
 
 
-def write_report(run_folder: Path, section: ReportSection) -> Path:
-    """Render runs/NAME/report/index.html. Every number on it is read from the run's files."""
+def write_report(run_folder: Path, section: ReportSection, ledger: Mapping[str, Any] | None = None) -> Path:
+    """Render runs/NAME/report/index.html. Every number on it is read from the run's files; `ledger`: the lines of the ledger of forecasts beside it, or its problem."""
     results = _json(run_folder / "results.json")
     split = results["splits"][0]
     first = results["groups"]["student"][0]
@@ -34,7 +36,7 @@ def write_report(run_folder: Path, section: ReportSection) -> Path:
         keep=_json(run_folder / "distill" / "keep.json"), recipe=(run_folder / "recipe.toml").read_text(encoding="utf-8"),
         manifests=_manifests(run_folder), traces=_traces(run_folder, results, split), size=_size(run_folder),
         bars={s: Markup(figures.topk_bars(means, s)) for s in results["splits"]},
-        economics=economics_section(run_folder, results, _json(run_folder / "distill" / "keep.json")), study=study, curve=Markup(study["curve"]), sizes=Markup(figures.score_by_size(means, split)), losses=Markup(figures.loss_curves(curves)),
+        economics=economics_section(run_folder, results, _json(run_folder / "distill" / "keep.json")), forecasts=forecasts_section(**ledger, run=run_folder.resolve().name) if ledger else {}, study=study, curve=Markup(study["curve"]), sizes=Markup(figures.score_by_size(means, split)), losses=Markup(figures.loss_curves(curves)),
         differences=Markup(figures.differences(results["comparisons"], results["splits"])), noise=Markup(figures.loss_by_noise(curves)),
         keeps=Markup(figures.keep_bars(_json(run_folder / "distill" / "keep.json"))), examples=_embed([t | {"main": t.get(results["scores"][0].get("main", "execution"), [])} for t in trials]),
     )  # fmt: skip
