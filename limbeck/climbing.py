@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from limbeck import resolve
+from limbeck.climbing_together import Part, work_together
 from limbeck.distill.staircase import Step as Rung
 from limbeck.distill.staircase import ask_for, decide_gate, gains, planted
 from limbeck.errors import LimbeckError
@@ -39,15 +40,7 @@ def climb(recipe: Recipe, out: Path, tell: Tell) -> dict[str, Any]:
     task = resolve.get_task(recipe.recipe.task)
     _try_verifier(recipe, task)
     recipe = _with_tokenizer(recipe, task, out)
-    rungs: list[Rung] = []
-    for seed in recipe.recipe.seeds:
-        ground = out / f"g0-s{seed}"
-        make(_ground(recipe, seed), ground, _named(tell, f"g0-s{seed}"), until="train")
-        base = _judged(recipe, task, ground, MAIN, seed, "test", tell)
-        rungs.append(Rung(arm="seed", seed=seed, generation=0, records=_count(ground), result=base))
-        for arm in recipe.staircase.arms:
-            if arm != "seed":
-                rungs += _climb_arm(recipe, task, out, arm, seed, base, tell)
+    rungs = _rungs(recipe, out, tell)
     results = summarise(recipe, rungs)
     write_atomically(out / "staircase.json", json.dumps(results, indent=1).encode())
     from limbeck.report.staircase import write_page
@@ -55,6 +48,33 @@ def climb(recipe: Recipe, out: Path, tell: Tell) -> dict[str, Any]:
     (out / "report").mkdir(exist_ok=True)
     write_page(results, out / "report" / "index.html")
     return results
+
+
+def _rungs(recipe: Recipe, out: Path, tell: Tell) -> list[Rung]:
+    """Grounds and arms of all seeds, side by side where there are cores; in the order of seeds and arms whatever ended first."""
+    arms = [arm for arm in recipe.staircase.arms if arm != "seed"]
+    grounds = [Part(f"g0-s{seed}", _ground_rung, (recipe, out, seed)) for seed in recipe.recipe.seeds]
+    longest_first = sorted(arms, key=lambda arm: -_trainings(recipe, arm))  # so that the end does not wait for one
+    parts = [*grounds, *(Part(f"{arm}-s{seed}", _climb_arm, (recipe, out, arm, seed), after=f"g0-s{seed}") for seed in recipe.recipe.seeds for arm in longest_first)]
+    made = work_together(parts, _processes(recipe, len(parts)), tell)
+    return [rung for seed in recipe.recipe.seeds for name in ("g0", *arms) for rung in made[f"{name}-s{seed}"]]
+
+
+def _trainings(recipe: Recipe, arm: str) -> int:
+    """Roughly how long an arm takes: the larger model is trained too."""
+    return {"larger": 3, "weaker": 2}.get(ASKERS.get(arm, ""), 1)
+
+
+def _processes(recipe: Recipe, parts: int) -> int:
+    import torch
+
+    return 1 if torch.cuda.is_available() else min(parts, recipe.staircase.processes or resolve.count_cores())
+
+
+def _ground_rung(recipe: Recipe, out: Path, seed: int, tell: Tell) -> list[Rung]:
+    task, ground = resolve.get_task(recipe.recipe.task), out / f"g0-s{seed}"
+    make(_ground(recipe, seed), ground, _named(tell, f"g0-s{seed}"), until="train")
+    return [Rung(arm="seed", seed=seed, generation=0, records=_count(ground), result=_judged(recipe, task, ground, MAIN, seed, "test", tell))]
 
 
 def print_staircase(results: dict[str, Any]) -> None:
@@ -136,8 +156,10 @@ def _derived(recipe: Recipe, seed: int, generation: int, arm: str, beside: list[
     return recipe.model_copy(update={"recipe": named, "arm": arms, **changes})
 
 
-def _climb_arm(recipe: Recipe, task: Any, out: Path, arm: str, seed: int, base: dict[str, Any], tell: Tell) -> list[Rung]:
-    section, before, last, rungs = recipe.staircase, out / f"g0-s{seed}", base, []
+def _climb_arm(recipe: Recipe, out: Path, arm: str, seed: int, tell: Tell) -> list[Rung]:
+    """The generations of one arm and seed, from the ground that is there."""
+    task, section, before, rungs = resolve.get_task(recipe.recipe.task), recipe.staircase, out / f"g0-s{seed}", []
+    last = _judged(recipe, task, before, MAIN, seed, "test", tell)
     for generation in range(1, section.generations + 1):
         folder, asker = out / f"{arm}-s{seed}" / f"g{generation}", ASKERS.get(arm)
         gate: dict[str, Any] = {}
@@ -169,7 +191,8 @@ def _generation(recipe: Recipe, arm: str, seed: int, generation: int, before: Pa
     expert = before / "train" / f"{asker}-s{seed}" / "expert"
     teacher = recipe.teacher.model_copy(update={"model": f"hf:{expert}", "temperature": section.temperature, "samples": _samples(recipe, ground, before, asker, seed), "self_test": False, "max_tokens": section.max_tokens, "terms": "own", "seed": generation})
     keep = recipe.keep.model_copy(update={"verify": False, "gold": False}) if arm in ("unverified", "replace") else recipe.keep
-    return _derived(recipe, seed, generation, arm, [asker] if asker != MAIN else [], mix=mix, distill=distill, teacher=teacher, keep=keep)
+    beside = [asker] if asker != MAIN and generation < section.generations else []  # whom nobody will ask is not trained
+    return _derived(recipe, seed, generation, arm, beside, mix=mix, distill=distill, teacher=teacher, keep=keep)
 
 
 def _samples(recipe: Recipe, ground: Path, before: Path, asker: str, seed: int) -> int:

@@ -49,6 +49,7 @@ samples = 2
 max_tokens = 12
 larger = { "student.width" = 32 }
 arms = ["seed", "unverified", "gold"]
+processes = 1
 """
 
 
@@ -137,3 +138,19 @@ def test_the_page_shows_every_arm_and_escapes(tmp_path):
     rows = [{"arm": arm, "generation": g, "seeds": 1, "score": 0.1, "each": [0.1], "n": 5} for arm, g in (("seed", 0), ("self", 1))]
     page = Path(write_page({"name": "n<i>", "task": "t", "seeds": [0], "rows": rows, "rungs": rungs}, tmp_path / "p.html")).read_text()
     assert "self" in page and "<b>" not in page and "n<i>" not in page and "<svg" in page
+
+
+@pytest.mark.slow
+def test_arms_worked_on_side_by_side_give_the_same(recipe, tmp_path):
+    alone = climb(load_recipe(str(recipe), ["train.steps=2"]), tmp_path / "alone", lambda *_: None)
+    told = []
+    together = climb(load_recipe(str(recipe), ["train.steps=2", "staircase.processes=2"]), tmp_path / "together", lambda event, facts: told.append((event, facts.get("name"))))
+    assert ("step", "unverified-s0/g1/distill") in told  # said in another process, heard here
+    for results in (alone, together):
+        for rung in results["rungs"]:
+            rung.pop("spend", None)
+    assert together == alone
+    for arm in ("unverified", "gold"):
+        for name in ("distill/data.jsonl.gz", "train/student-s0/expert/model.safetensors"):
+            one, other = (tmp_path / way / f"{arm}-s0" / "g1" / name for way in ("alone", "together"))
+            assert one.read_bytes() == other.read_bytes(), (arm, name)
