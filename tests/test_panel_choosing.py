@@ -292,3 +292,29 @@ def test_the_verbs_complain_in_three_lines(tmp_path, capsys):
     with pytest.raises(SystemExit) as left:
         main(["panel", "calibrate", str(tmp_path / "none.toml"), "--task", "cf", "--split", "people-dev"])
     assert left.value.code == 2 and len(capsys.readouterr().err.rstrip().splitlines()) == 3
+
+
+def test_a_change_of_how_panels_answer_asks_again_where_a_panel_teaches_and_nowhere_else(tmp_path, monkeypatch):
+    """The distill step names the rooms whose code made it."""
+    from limbeck import make, resolve
+    from limbeck import run as floor
+
+    path, code = tmp_path / "p.toml", {"panel": "1"}
+    path.write_text('[panel]\nkind = "best"\n[[member]]\nmodel = "builtin:cf"\nsamples = 2\n')
+    monkeypatch.setattr(floor, "code_version", lambda *rooms: [(room, code.get(room, "")) for room in rooms])
+    monkeypatch.setattr(teaching, "distill_run", lambda recipe, task, codec, step, *_: step.write_text("data.jsonl.gz", ""))
+    said = []
+
+    def distil(name, teacher):
+        recipe = load_recipe("cf-smoke", [f'teacher.model="{teacher}"', "student.kind=decoder", "student.tokenizer=hf:x"])
+        with floor.open_run(tmp_path / name, "", 0) as run:
+            make._distill(run, recipe, resolve.get_task("cf"), None, lambda event, facts: said.append((name, event, facts["why"])))
+
+    for _ in range(2):
+        distil("panel", f"panel:{path}")
+        distil("generator", "generator")
+    code["panel"] = "2"
+    distil("panel", f"panel:{path}")
+    distil("generator", "generator")
+    assert [event for name, event, _ in said if name == "panel"] == ["step", "skip", "step"] and said[-2][2] == "code changed"
+    assert [event for name, event, _ in said if name == "generator"] == ["step", "skip", "skip"]
