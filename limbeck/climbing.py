@@ -150,6 +150,8 @@ def print_staircase(results: dict[str, Any]) -> None:
 def check_climb(recipe: Recipe) -> None:
     """Raises LimbeckError, before anything is trained, for a recipe that no staircase can be made of."""
     section = recipe.staircase
+    if "staircase" not in recipe.model_fields_set:
+        raise LimbeckError("this recipe has no [staircase]", f"recipe {recipe.recipe.name}", "add one (docs/staircase.md), or take a recipe that has: limbeck staircase countdown-staircase")
     if recipe.student.kind != "decoder" or recipe.student.source:
         raise LimbeckError("a staircase is climbed by decoders with random weights: each generation starts anew", "student.kind, student.source", "set student.kind = 'decoder' and leave source out")
     for name, change in (("larger", section.larger), ("weaker", section.weaker)):

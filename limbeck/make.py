@@ -55,6 +55,8 @@ def make(recipe: Recipe, out: Path, tell: Tell, until: str = "report") -> dict[s
     for arm in arms_of(recipe):
         if arm.student.kind != "decoder":
             check_memory(arm, codec)
+    if until != "distill":
+        teaching.gate_before_asking(recipe, task, [arm.student for arm in arms_of(recipe)])
     if int(os.environ.get("RANK", "0")):
         follow(recipe, out, codec)
         return {}

@@ -271,6 +271,16 @@ def test_a_member_whose_terms_forbid_the_use_stops_the_training_and_is_named(tmp
     assert "openai:gpt-4o" in caught.value.where and "--accept-terms" in caught.value.fix
 
 
+def test_a_panel_whose_member_may_not_teach_is_refused_before_anybody_is_asked(tmp_path, capsys, monkeypatch):
+    path = tmp_path / "p.toml"
+    path.write_text('[panel]\nkind = "vote"\n[[member]]\nmodel = "builtin:cf"\n[[member]]\nmodel = "openai:gpt-4o"\nbase_url = "http://127.0.0.1:9/v1"\n')
+    monkeypatch.setattr(teaching, "get_teacher", lambda *_: pytest.fail("the teacher was made"))
+    with pytest.raises(SystemExit) as left:
+        main(["make", "cf-smoke", "--out", str(tmp_path / "run"), "--quiet", "--set", f'teacher.model="panel:{path}"'])
+    said = capsys.readouterr().err.rstrip().splitlines()
+    assert left.value.code == 2 and len(said) == 3 and "openai:gpt-4o" in said[1] and not (tmp_path / "run" / "distill").exists()
+
+
 def test_a_panel_teaches_with_the_origins_of_all_its_members(tmp_path):
     path = tmp_path / "p.toml"
     path.write_text('[panel]\nkind = "best"\n[[member]]\nmodel = "builtin:cf"\nsamples = 2\n')

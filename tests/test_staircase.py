@@ -146,6 +146,22 @@ def test_what_cannot_climb_is_said_before_anything_is_trained(recipe, setting, s
         check_climb(load_recipe(str(recipe), [setting]))
 
 
+@pytest.mark.parametrize(("change", "said"), [
+    ((RECIPE[RECIPE.index("[staircase]") :], ""), "has no [staircase]"), (('"gold"]', '"sideways"]'), "sideways"), (('"puzzle24"', '"gsm"'), "planted wrong answers"), (('"puzzle24"', '"mmlu"'), "cannot make examples"),
+    (('"puzzle24"', '"countdown:numbers=40"'), "no game has these rules"), (('"puzzle24"', '"countdown:size=4"'), "is no rule of countdown"), (('"puzzle24"', '"countdown:numbers=2,largest=2"'), "too few different questions"),
+])  # fmt: skip
+def test_bad_staircases_end_in_three_lines(recipe, tmp_path, capsys, change, said):
+    from limbeck.cli import main
+
+    text = RECIPE.replace(*change)
+    path = tmp_path / "bad.toml"
+    path.write_text(text)
+    with pytest.raises(SystemExit) as left:
+        main(["staircase", str(path), "--out", str(tmp_path / "out")])
+    lines = capsys.readouterr().err.rstrip().splitlines()
+    assert left.value.code == 2 and said in lines[0] and lines[1].startswith("  where:") and lines[2].startswith("  fix:") and len(lines) == 3
+
+
 def test_a_verifier_that_looks_at_the_form_alone_is_found_out(recipe, tmp_path, monkeypatch):
     from limbeck.records import Check
     from limbeck.tasks.reasoning import Puzzle24Task
