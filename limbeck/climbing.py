@@ -9,6 +9,7 @@ compute allows.
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from dataclasses import asdict
 from itertools import islice
@@ -16,10 +17,12 @@ from pathlib import Path
 from typing import Any
 
 from limbeck import resolve
+from limbeck.climbing_together import Part, work_together
 from limbeck.distill.staircase import Step as Rung
-from limbeck.distill.staircase import ask_for, decide_gate, gains, planted
+from limbeck.distill.staircase import ask_for, decide_gate, gains, overlaps, planted
 from limbeck.errors import LimbeckError
-from limbeck.evaluate.compare import compare_seeds
+from limbeck.evaluate.clustered import mean_interval
+from limbeck.evaluate.compare import compare_seeds, over_seeds, right
 from limbeck.make import MAIN, make
 from limbeck.recipe.schema import ArmSection, MixSection, Recipe
 from limbeck.records import Example, content_id
@@ -30,6 +33,7 @@ ASKERS = {"self": MAIN, "larger": "larger", "unverified": "larger", "replace": "
 GATED_ON = 300  # examples kept apart on which a teacher must beat its student
 PLANTED = 100  # wrong answers that the verifier is shown first
 MOST_SAMPLES = 128
+SPELT_FROM = 2_000  # requests and answers that a tokenizer of its own is learnt from
 
 
 def climb(recipe: Recipe, out: Path, tell: Tell) -> dict[str, Any]:
@@ -39,15 +43,7 @@ def climb(recipe: Recipe, out: Path, tell: Tell) -> dict[str, Any]:
     task = resolve.get_task(recipe.recipe.task)
     _try_verifier(recipe, task)
     recipe = _with_tokenizer(recipe, task, out)
-    rungs: list[Rung] = []
-    for seed in recipe.recipe.seeds:
-        ground = out / f"g0-s{seed}"
-        make(_ground(recipe, seed), ground, _named(tell, f"g0-s{seed}"), until="train")
-        base = _judged(recipe, task, ground, MAIN, seed, "test", tell)
-        rungs.append(Rung(arm="seed", seed=seed, generation=0, records=_count(ground), result=base))
-        for arm in recipe.staircase.arms:
-            if arm != "seed":
-                rungs += _climb_arm(recipe, task, out, arm, seed, base, tell)
+    rungs = _rungs(recipe, out, tell)
     results = summarise(recipe, rungs)
     write_atomically(out / "staircase.json", json.dumps(results, indent=1).encode())
     from limbeck.report.staircase import write_page
@@ -55,6 +51,82 @@ def climb(recipe: Recipe, out: Path, tell: Tell) -> dict[str, Any]:
     (out / "report").mkdir(exist_ok=True)
     write_page(results, out / "report" / "index.html")
     return results
+
+
+def _rungs(recipe: Recipe, out: Path, tell: Tell) -> list[Rung]:
+    """Grounds and arms of all seeds, side by side where there are cores; in the order of seeds and arms whatever ended first."""
+    arms = [arm for arm in recipe.staircase.arms if arm != "seed"]
+    grounds = [Part(f"g0-s{seed}", _ground_rung, (recipe, out, seed)) for seed in recipe.recipe.seeds]
+    longest_first = sorted(arms, key=lambda arm: -_trainings(recipe, arm))  # so that the end does not wait for one
+    parts = [*grounds, *(Part(f"{arm}-s{seed}", _climb_arm, (recipe, out, arm, seed), after=f"g0-s{seed}") for seed in recipe.recipe.seeds for arm in longest_first)]
+    made = work_together(parts, _processes(recipe, len(parts)), tell)
+    return [rung for seed in recipe.recipe.seeds for name in ("g0", *arms) for rung in made[f"{name}-s{seed}"]]
+
+
+def _trainings(recipe: Recipe, arm: str) -> int:
+    """Roughly how long an arm takes: the larger model is trained too."""
+    return {"larger": 3, "weaker": 2}.get(ASKERS.get(arm, ""), 1)
+
+
+def _processes(recipe: Recipe, parts: int) -> int:
+    import torch
+
+    return 1 if torch.cuda.is_available() else min(parts, recipe.staircase.processes or resolve.count_cores())
+
+
+def _ground_rung(recipe: Recipe, out: Path, seed: int, tell: Tell) -> list[Rung]:
+    task, ground = resolve.get_task(recipe.recipe.task), out / f"g0-s{seed}"
+    _make(_ground(recipe, seed), ground, _named(tell, f"g0-s{seed}"))
+    return [Rung(arm="seed", seed=seed, generation=0, records=_count(ground), result=_judged(recipe, task, ground, MAIN, seed, "test", tell), **_made_of(recipe, task, ground))]
+
+
+def _make(recipe: Recipe, folder: Path, tell: Tell) -> None:
+    """A generation's run, with the processor's seconds of its steps in cpu.json; what a kill cut off is not in them."""
+    clock = Clock(tell)
+    make(recipe, folder, clock.tell, until="train")
+    if spent := clock.stop():
+        path = folder / "cpu.json"
+        before = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        write_atomically(path, json.dumps({part: round(before.get(part, 0.0) + spent.get(part, 0.0), 2) for part in ("distill", "train")}).encode())
+
+
+class Clock:
+    """Counts this process's processor seconds by step while it passes on what is told; steps that were done cost nothing."""
+
+    def __init__(self, tell: Tell) -> None:
+        self._tell, self._spent, self._part, self._since = tell, {}, "", time.process_time()
+
+    def tell(self, event: str, facts: dict[str, Any]) -> None:
+        """One event of the line."""
+        if event in ("step", "skip"):
+            self.stop()
+            self._part = facts["name"].split("/")[0] if event == "step" else self._part if facts["name"].startswith("train/") and self._part == "train" else ""
+        self._tell(event, facts)
+
+    def stop(self) -> dict[str, float]:
+        """Seconds by part until now."""
+        now = time.process_time()
+        if self._part:
+            self._spent[self._part] = self._spent.get(self._part, 0.0) + now - self._since
+        self._since = now
+        return self._spent
+
+
+def _made_of(recipe: Recipe, task: Any, folder: Path) -> dict[str, Any]:
+    """What a generation's data are and cost: yield, different answers, what they share with the tests, tokens, dollars, processor seconds."""
+    from limbeck.train.encoded import read_lines
+
+    kept, records = json.loads((folder / "distill" / "keep.json").read_text(encoding="utf-8")), list(read_lines(folder / "distill" / "data.jsonl.gz"))
+    tests = [e for split in dict.fromkeys((*getattr(task, "never_trained_on", ()), *recipe.evaluate.splits)) if split != "generated" for e in task.examples(split)]
+    spend = [kept.get("spend", {}).get(part) or {} for part in ("paid", "replayed")]
+    tokens = {name: sum(s.get(name, 0) for s in spend) for name in ("tokens_in", "tokens_out")}
+    cpu = json.loads((folder / "cpu.json").read_text(encoding="utf-8")) if (folder / "cpu.json").exists() else {}
+    return {
+        "asked": kept["asked"], "drawn": kept["draws"]["drawn"], "kept": kept["kept"], "refused": kept["refused"], "distinct": len({r["answer"] for r in records}), "fresh": len(records) - kept["mixed"],
+        "overlap": overlaps(records, tests), "spend": {**tokens, "usd": sum(s.get("known_usd", 0.0) for s in spend), "cpu_s": cpu},
+    }  # fmt: skip
+
+
 
 
 def print_staircase(results: dict[str, Any]) -> None:
@@ -78,6 +150,8 @@ def print_staircase(results: dict[str, Any]) -> None:
 def check_climb(recipe: Recipe) -> None:
     """Raises LimbeckError, before anything is trained, for a recipe that no staircase can be made of."""
     section = recipe.staircase
+    if "staircase" not in recipe.model_fields_set:
+        raise LimbeckError("this recipe has no [staircase]", f"recipe {recipe.recipe.name}", "add one (docs/staircase.md), or take a recipe that has: limbeck staircase countdown-staircase")
     if recipe.student.kind != "decoder" or recipe.student.source:
         raise LimbeckError("a staircase is climbed by decoders with random weights: each generation starts anew", "student.kind, student.source", "set student.kind = 'decoder' and leave source out")
     for name, change in (("larger", section.larger), ("weaker", section.weaker)):
@@ -120,7 +194,7 @@ def _with_tokenizer(recipe: Recipe, task: Any, out: Path) -> Recipe:
         from limbeck.models.own_tokenizer import learn_tokenizer
 
         pose = resolve.get_pose(task)
-        texts = [t for e in task.generate(recipe.recipe.seed, 2_000) for t in (pose(e.prompt).text, e.gold[0])]
+        texts = [t for e in task.generate(recipe.recipe.seed, SPELT_FROM) for t in (pose(e.prompt).text, e.gold[0])]
         learn_tokenizer(texts, recipe.staircase.vocabulary, folder)
     return recipe.model_copy(update={"student": recipe.student.model_copy(update={"tokenizer": f"hf:{folder}"})})
 
@@ -136,8 +210,10 @@ def _derived(recipe: Recipe, seed: int, generation: int, arm: str, beside: list[
     return recipe.model_copy(update={"recipe": named, "arm": arms, **changes})
 
 
-def _climb_arm(recipe: Recipe, task: Any, out: Path, arm: str, seed: int, base: dict[str, Any], tell: Tell) -> list[Rung]:
-    section, before, last, rungs = recipe.staircase, out / f"g0-s{seed}", base, []
+def _climb_arm(recipe: Recipe, out: Path, arm: str, seed: int, tell: Tell) -> list[Rung]:
+    """The generations of one arm and seed, from the ground that is there."""
+    task, section, before, rungs = resolve.get_task(recipe.recipe.task), recipe.staircase, out / f"g0-s{seed}", []
+    last = _judged(recipe, task, before, MAIN, seed, "test", tell)
     for generation in range(1, section.generations + 1):
         folder, asker = out / f"{arm}-s{seed}" / f"g{generation}", ASKERS.get(arm)
         gate: dict[str, Any] = {}
@@ -147,10 +223,9 @@ def _climb_arm(recipe: Recipe, task: Any, out: Path, arm: str, seed: int, base: 
                 tell("note", {"text": f"{arm} s{seed}, generation {generation}: skipped, {gate['said']}"})
                 rungs.append(Rung(arm=arm, seed=seed, generation=generation, records=_count(before), result=last, skipped=gate["said"], gate=gate))
                 break
-        make(_generation(recipe, arm, seed, generation, before, out / f"g0-s{seed}"), folder, _named(tell, f"{arm}-s{seed}/g{generation}"), until="train")
+        _make(_generation(recipe, arm, seed, generation, before, out / f"g0-s{seed}"), folder, _named(tell, f"{arm}-s{seed}/g{generation}"))
         result = _judged(recipe, task, folder, MAIN, seed, "test", tell)
-        kept = json.loads((folder / "distill" / "keep.json").read_text(encoding="utf-8"))
-        rungs.append(Rung(arm=arm, seed=seed, generation=generation, records=_count(folder), result=result, gate=gate, asked=kept["asked"], drawn=kept["draws"]["drawn"], kept=kept["kept"], distinct=_distinct(folder), refused=kept["refused"]))
+        rungs.append(Rung(arm=arm, seed=seed, generation=generation, records=_count(folder), result=result, gate=gate, **_made_of(recipe, task, folder)))
         gained = gains(result, last, compare_seeds)
         tell("note", {"text": f"{arm} s{seed}, generation {generation}: {gained['said']}"})
         before, last = folder, result
@@ -169,7 +244,8 @@ def _generation(recipe: Recipe, arm: str, seed: int, generation: int, before: Pa
     expert = before / "train" / f"{asker}-s{seed}" / "expert"
     teacher = recipe.teacher.model_copy(update={"model": f"hf:{expert}", "temperature": section.temperature, "samples": _samples(recipe, ground, before, asker, seed), "self_test": False, "max_tokens": section.max_tokens, "terms": "own", "seed": generation})
     keep = recipe.keep.model_copy(update={"verify": False, "gold": False}) if arm in ("unverified", "replace") else recipe.keep
-    return _derived(recipe, seed, generation, arm, [asker] if asker != MAIN else [], mix=mix, distill=distill, teacher=teacher, keep=keep)
+    beside = [asker] if asker != MAIN and generation < section.generations else []  # whom nobody will ask is not trained
+    return _derived(recipe, seed, generation, arm, beside, mix=mix, distill=distill, teacher=teacher, keep=keep)
 
 
 def _samples(recipe: Recipe, ground: Path, before: Path, asker: str, seed: int) -> int:
@@ -196,7 +272,7 @@ def _judged(recipe: Recipe, task: Any, folder: Path, who: str, seed: int, part: 
     identity = content_id([resolve.hash_weights(expert), task.version, recipe.evaluate.limit, part], 12)
     if path.exists() and (held := json.loads(path.read_text(encoding="utf-8")))["identity"] == identity:
         return held
-    examples = task.examples(recipe.evaluate.splits[0], recipe.evaluate.limit or None) if part == "test" else list(task.apart("examination"))[:GATED_ON]
+    examples = task.examples(recipe.evaluate.splits[0], recipe.evaluate.limit or None) if part == "test" else _gate_examples(recipe, task)
     answerer = resolve.get_expert(str(expert), task, name=who)
     result = examine(task, answerer, examples, split=part, k=1, progress=lambda done, of, _: tell("evaluate", {"answerer": f"{folder.name} {who}", "split": part, "done": done, "of": of}))
     result["identity"] = identity
@@ -204,14 +280,15 @@ def _judged(recipe: Recipe, task: Any, folder: Path, who: str, seed: int, part: 
     return result
 
 
+def _gate_examples(recipe: Recipe, task: Any) -> list[Example]:
+    """What nobody learns from: kept apart by the task, or made from a seed of its own where it makes its requests at will."""
+    if hasattr(task, "apart"):
+        return list(task.apart("examination"))[:GATED_ON]
+    return list(islice(task.generate(int(content_id([recipe.recipe.seed, "gate"], 7), 16), GATED_ON), GATED_ON))
+
+
 def _count(folder: Path) -> int:
     return int(json.loads((folder / "distill" / "keep.json").read_text(encoding="utf-8"))["records"])
-
-
-def _distinct(folder: Path) -> int:
-    from limbeck.train.encoded import read_lines
-
-    return len({r["answer"] for r in read_lines(folder / "distill" / "data.jsonl.gz")})
 
 
 def _named(tell: Tell, name: str) -> Tell:
@@ -233,6 +310,14 @@ def summarise(recipe: Recipe, rungs: list[Rung]) -> dict[str, Any]:
                 shared = [r for r in found if r.seed in beside]
                 if shared:
                     c = compare_seeds([r.result for r in shared], [beside[r.seed].result for r in shared])
-                    row[f"minus_{name}"] = [c["difference"], c["difference_low"], c["difference_high"]]
+                    each = [r.score - beside[r.seed].score for r in shared]
+                    row[f"minus_{name}"] = [c["difference"], *over_seeds(c["difference_low"], c["difference_high"], each)]
+                    row[f"minus_{name}_each"] = each
+        cpu = {part: sum(r.spend.get("cpu_s", {}).get(part, 0.0) for r in found) for part in ("distill", "train")}
+        row["made"] = {name: sum(getattr(r, name) for r in found) for name in ("records", "asked", "drawn", "kept", "distinct", "fresh")} | {name: sum(r.overlap.get(name, 0) for r in found) for name in ("requests", "answers")}
+        row["spend"] = {name: sum(r.spend.get(name, 0) for r in found) for name in ("tokens_in", "tokens_out", "usd")} | {"cpu_s": cpu}
+        rights = [right(r.result) for r in found]
+        _, low, high = mean_interval([sum(r[name] for r in rights) / len(rights) for name in rights[0]])
+        row["low"], row["high"] = (min(1.0, max(0.0, end)) for end in over_seeds(low, high, row["each"]))
         rows.append(row)
     return {"name": recipe.recipe.name, "task": recipe.recipe.task, "seeds": list(recipe.recipe.seeds), "rows": rows, "rungs": [{k: v for k, v in asdict(r).items() if k != "result"} | {"score": r.score} for r in rungs]}

@@ -58,6 +58,8 @@ def make(recipe: Recipe, out: Path, tell: Tell, until: str = "report") -> dict[s
     for arm in arms_of(recipe):
         if arm.student.kind != "decoder":
             check_memory(arm, codec)
+    if until != "distill":
+        teaching.gate_before_asking(recipe, task, [arm.student for arm in arms_of(recipe)])
     if int(os.environ.get("RANK", "0")):
         follow(recipe, out, codec)
         return {}
@@ -147,7 +149,8 @@ def _distill(run: Run, recipe: Recipe, task: Any, codec: Any, tell: Tell) -> Pat
     if text or recipe.keep.opt_out:
         section |= {"keep": recipe.keep.model_dump(), "mix": [m.model_dump() for m in recipe.mix], "codec": codec is not None}
         inputs |= {"mixed": teaching.hash_sets(recipe), "opt_out": [hash_file(Path(p)) for p in recipe.keep.opt_out if Path(p).exists()]}
-    step = run.step("distill", section, inputs, ("distill", "models", "tasks", "teachers"))
+    rooms = ("distill", "models", "tasks", "teachers", *(("panel",) if model.startswith("panel:") else ()))  # how a panel comes to one answer
+    step = run.step("distill", section, inputs, rooms)
     if not _ready(step, tell):
         forbidden = forbidden_texts(task, recipe)
         if text:

@@ -66,6 +66,10 @@ def get_task(name: str, **settings: Any) -> Task:
         from limbeck.tasks.reasoning import FamilyTask
 
         return FamilyTask(name.removeprefix("reasoning:"))
+    if name.startswith("countdown:"):
+        from limbeck.tasks.reasoning import CountdownTask
+
+        return CountdownTask(name.removeprefix("countdown:"))
     if name.startswith("text:"):
         from limbeck.tasks.text_files import TextFilesTask
 

@@ -154,6 +154,14 @@ def gate_train(dataset: Path, recipe: Recipe, students: Sequence[StudentSection]
     return binding
 
 
+def gate_before_asking(recipe: Recipe, task: Any, students: Sequence[StudentSection]) -> None:
+    """Raises LimbeckError where what the teacher, or a member of it, will say may not be trained on: nothing is paid for answers of no use."""
+    if asks(recipe, task):
+        binding = terms.Binding().join_origin("every answer", *origins_of(recipe, task))
+        for student in students:
+            terms.gate(binding, "train", terms.Student(family=family_of(student), name=recipe.terms.name or recipe.recipe.name), recipe.terms.accept)
+
+
 def family_of(student: StudentSection) -> str:
     """Whose model a student is, as licences mean it: the family of the weights it starts from, or its own."""
     return terms.family_of(student.source) if student.source else "own"

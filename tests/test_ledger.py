@@ -292,3 +292,37 @@ def test_an_evaluation_without_a_run_keeps_answers_but_no_accounts(tmp_path):
         asked(url, 3, ledger=ledger)
     tables = {name: ledger._file.execute(f"SELECT count(*) FROM {name}").fetchone()[0] for name in ("calls", "asked", "sent")}
     assert tables == {"calls": 3, "asked": 0, "sent": 0} and json.dumps(ledger.spent(""))
+
+
+def test_weights_here_that_were_stopped_halfway_draw_again_what_they_would_have_drawn(tmp_path):
+    """Draws hang on who is asked together: a portion that is not whole in the ledger is worked out whole again, and what was kept stays."""
+    from limbeck.records import Answer, Candidate, Prompt
+    from limbeck.teachers.ledger import Ledger
+    from limbeck.teachers.remembered import PORTION, Remembered
+
+    class Weights:
+        name, parameters = "w", 1
+
+        def __init__(self, stop_after=10**9):
+            self.left = stop_after
+
+        def settings(self):
+            return {}
+
+        def answer_each(self, prompts, k, done):
+            together = "".join(p.id for p in prompts)  # what a batch draws hangs on all of it
+            for at, p in enumerate(prompts):
+                if self.left == 0:
+                    raise KeyboardInterrupt
+                self.left -= 1
+                done(at, Answer(prompt_id=p.id, candidates=tuple(Candidate(text=f"{p.id} of {hash(together)} {n}", meta={"tokens": n + 1}) for n in range(k))))
+
+    prompts = [Prompt(id=str(n), text=f"q{n}") for n in range(2 * PORTION + 5)]
+    whole = Remembered(Weights(), "i", Ledger(tmp_path / "whole.sqlite"), "r").answer(prompts, k=3)
+    ledger = Ledger(tmp_path / "broken.sqlite")
+    with pytest.raises(KeyboardInterrupt):
+        Remembered(Weights(stop_after=PORTION + 7), "i", ledger, "r").answer(prompts, k=3)
+    gone_on = Remembered(Weights(), "i", ledger, "r")
+    assert [[c.text for c in a.candidates] for a in gone_on.answer(prompts, k=3)] == [[c.text for c in a.candidates] for a in whole]
+    paid = gone_on.accounts()["paid"]
+    assert paid["draws"] == 3 * len(prompts) and paid["tokens_out"] == (1 + 2 + 3) * len(prompts)

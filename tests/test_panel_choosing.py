@@ -271,6 +271,16 @@ def test_a_member_whose_terms_forbid_the_use_stops_the_training_and_is_named(tmp
     assert "openai:gpt-4o" in caught.value.where and "--accept-terms" in caught.value.fix
 
 
+def test_a_panel_whose_member_may_not_teach_is_refused_before_anybody_is_asked(tmp_path, capsys, monkeypatch):
+    path = tmp_path / "p.toml"
+    path.write_text('[panel]\nkind = "vote"\n[[member]]\nmodel = "builtin:cf"\n[[member]]\nmodel = "openai:gpt-4o"\nbase_url = "http://127.0.0.1:9/v1"\n')
+    monkeypatch.setattr(teaching, "get_teacher", lambda *_: pytest.fail("the teacher was made"))
+    with pytest.raises(SystemExit) as left:
+        main(["make", "cf-smoke", "--out", str(tmp_path / "run"), "--quiet", "--set", f'teacher.model="panel:{path}"'])
+    said = capsys.readouterr().err.rstrip().splitlines()
+    assert left.value.code == 2 and len(said) == 3 and "openai:gpt-4o" in said[1] and not (tmp_path / "run" / "distill").exists()
+
+
 def test_a_panel_teaches_with_the_origins_of_all_its_members(tmp_path):
     path = tmp_path / "p.toml"
     path.write_text('[panel]\nkind = "best"\n[[member]]\nmodel = "builtin:cf"\nsamples = 2\n')
@@ -292,3 +302,29 @@ def test_the_verbs_complain_in_three_lines(tmp_path, capsys):
     with pytest.raises(SystemExit) as left:
         main(["panel", "calibrate", str(tmp_path / "none.toml"), "--task", "cf", "--split", "people-dev"])
     assert left.value.code == 2 and len(capsys.readouterr().err.rstrip().splitlines()) == 3
+
+
+def test_a_change_of_how_panels_answer_asks_again_where_a_panel_teaches_and_nowhere_else(tmp_path, monkeypatch):
+    """The distill step names the rooms whose code made it."""
+    from limbeck import make, resolve
+    from limbeck import run as floor
+
+    path, code = tmp_path / "p.toml", {"panel": "1"}
+    path.write_text('[panel]\nkind = "best"\n[[member]]\nmodel = "builtin:cf"\nsamples = 2\n')
+    monkeypatch.setattr(floor, "code_version", lambda *rooms: [(room, code.get(room, "")) for room in rooms])
+    monkeypatch.setattr(teaching, "distill_run", lambda recipe, task, codec, step, *_: step.write_text("data.jsonl.gz", ""))
+    said = []
+
+    def distil(name, teacher):
+        recipe = load_recipe("cf-smoke", [f'teacher.model="{teacher}"', "student.kind=decoder", "student.tokenizer=hf:x"])
+        with floor.open_run(tmp_path / name, "", 0) as run:
+            make._distill(run, recipe, resolve.get_task("cf"), None, lambda event, facts: said.append((name, event, facts["why"])))
+
+    for _ in range(2):
+        distil("panel", f"panel:{path}")
+        distil("generator", "generator")
+    code["panel"] = "2"
+    distil("panel", f"panel:{path}")
+    distil("generator", "generator")
+    assert [event for name, event, _ in said if name == "panel"] == ["step", "skip", "step"] and said[-2][2] == "code changed"
+    assert [event for name, event, _ in said if name == "generator"] == ["step", "skip", "skip"]

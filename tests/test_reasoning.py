@@ -9,6 +9,7 @@ import pytest
 
 from limbeck.errors import LimbeckError
 from limbeck.records import Answer, Candidate, Prompt
+from limbeck.resolve import get_task
 from limbeck.tasks.arithmetic import work_out, wrong_step
 from limbeck.tasks.gsm8k import Gsm8kTask
 from limbeck.tasks.number_games import is_solvable
@@ -220,3 +221,15 @@ def test_gsm8k_teaches_worked_solutions_and_scores_as_before():
     assert all(e.gold[0].replace(",", "").lstrip("-").isdigit() for e in task.examples("test", 50)) and task.version == Gsm8kTask(0).version == "1-0shot-212908"
     dev, examination = (task.apart(purpose) for purpose in ("dev", "examination"))
     assert len(dev) > 300 and len(examination) > 300 and not {e.id for e in dev} & {e.id for e in examination}
+
+
+def test_countdown_can_be_made_easier_and_stays_apart():
+    task, plain = get_task("countdown:numbers=3,largest=9,targets=1-60"), get_task("countdown")
+    assert task.name == "countdown:numbers=3,largest=9,targets=1-60" and plain.name == "countdown"
+    made = list(task.generate(0, 60))
+    for e in made:
+        assert len(e.prompt.context["numbers"]) == 3 and max(e.prompt.context["numbers"]) <= 9 and 1 <= e.prompt.context["target"] <= 60
+        assert task.verify(e.prompt, Candidate(text=e.gold[0])).ok
+    asked = {(tuple(sorted(e.prompt.context["numbers"])), e.prompt.context["target"]) for e in made}
+    tests = {(tuple(sorted(e.prompt.context["numbers"])), e.prompt.context["target"]) for e in task.examples("test", 50)}
+    assert len(tests) == 50 and not asked & tests

@@ -7,9 +7,9 @@ import pytest
 
 from limbeck import climbing
 from limbeck.climbing import check_climb, climb
-from limbeck.distill.staircase import Step, ask_for, decide_gate, gains, planted
+from limbeck.distill.staircase import Step, ask_for, decide_gate, gains, overlaps, planted
 from limbeck.errors import LimbeckError
-from limbeck.evaluate.compare import compare_seeds
+from limbeck.evaluate.compare import compare_seeds, over_seeds
 from limbeck.recipe.load import load_recipe
 from limbeck.records import Example, Prompt
 from limbeck.report.staircase import write_page
@@ -49,6 +49,7 @@ samples = 2
 max_tokens = 12
 larger = { "student.width" = 32 }
 arms = ["seed", "unverified", "gold"]
+processes = 1
 """
 
 
@@ -91,6 +92,46 @@ def test_planted_answers_show_a_verifier_that_passes_everything():
     assert planted(examples, lambda e, text: text in e.gold) == (0, 20)
 
 
+def test_records_that_ask_what_a_test_asks_are_counted_however_spelt():
+    tests = [example(1, "gold one"), Example(id="2", prompt=Prompt(id="2", text="Sum it", context={"table": {"a": 1}}), gold=("two", "zwei"))]
+    records = [
+        {"text": " 1 ", "answer": "other", "context": {"messages": [{"role": "user", "content": "1"}]}}, {"text": "3", "answer": "GOLD  one"},
+        {"text": "sum it", "answer": "x", "context": {"table": {"a": 1}}}, {"text": "sum it", "answer": "zwei", "context": {"table": {"a": 2}}},
+    ]  # fmt: skip
+    assert overlaps(records, tests) == {"requests": 2, "answers": 2}
+
+
+def test_an_interval_over_seeds_covers_other_seeds_too():
+    """2,000 made experiments of three seeds and 100 questions: at least 95 % of the intervals hold the true mean; over questions alone, far fewer."""
+    import numpy as np
+
+    rng, held, bare = np.random.default_rng(0), 0, 0
+    for _ in range(2_000):
+        each = [rng.normal(0.0, 0.03) + rng.normal(0, 0.02) for _ in range(3)]
+        low, high = np.mean(each) - 1.96 * 0.02 / 3**0.5, np.mean(each) + 1.96 * 0.02 / 3**0.5
+        wide = over_seeds(low, high, each)
+        held, bare = held + (wide[0] <= 0 <= wide[1]), bare + (low <= 0 <= high)
+    assert held >= 0.945 * 2_000 and bare < 0.8 * 2_000
+    assert over_seeds(0.1, 0.2, [0.15]) == (0.1, 0.2)
+
+
+def test_processor_seconds_are_counted_by_step_and_not_for_what_was_done():
+    from limbeck.climbing import Clock
+
+    clock = Clock(lambda *_: None)
+
+    def burn():
+        return sum(i * i for i in range(300_000))
+
+    clock.tell("skip", {"name": "distill"})
+    burn()
+    clock.tell("step", {"name": "train/student-s0"})
+    clock.tell("skip", {"name": "train/larger-s0"})
+    burn()
+    spent = clock.stop()
+    assert set(spent) == {"train"} and spent["train"] > 0
+
+
 def test_missing_answers_are_not_right():
     made = result([1, 1])
     made["trials"].append({"id": "9"})
@@ -103,6 +144,22 @@ def test_missing_answers_are_not_right():
 def test_what_cannot_climb_is_said_before_anything_is_trained(recipe, setting, said):
     with pytest.raises(LimbeckError, match=said):
         check_climb(load_recipe(str(recipe), [setting]))
+
+
+@pytest.mark.parametrize(("change", "said"), [
+    ((RECIPE[RECIPE.index("[staircase]") :], ""), "has no [staircase]"), (('"gold"]', '"sideways"]'), "sideways"), (('"puzzle24"', '"gsm"'), "planted wrong answers"), (('"puzzle24"', '"mmlu"'), "cannot make examples"),
+    (('"puzzle24"', '"countdown:numbers=40"'), "no game has these rules"), (('"puzzle24"', '"countdown:size=4"'), "is no rule of countdown"), (('"puzzle24"', '"countdown:numbers=2,largest=2"'), "too few different questions"),
+])  # fmt: skip
+def test_bad_staircases_end_in_three_lines(recipe, tmp_path, capsys, change, said):
+    from limbeck.cli import main
+
+    text = RECIPE.replace(*change)
+    path = tmp_path / "bad.toml"
+    path.write_text(text)
+    with pytest.raises(SystemExit) as left:
+        main(["staircase", str(path), "--out", str(tmp_path / "out")])
+    lines = capsys.readouterr().err.rstrip().splitlines()
+    assert left.value.code == 2 and said in lines[0] and lines[1].startswith("  where:") and lines[2].startswith("  fix:") and len(lines) == 3
 
 
 def test_a_verifier_that_looks_at_the_form_alone_is_found_out(recipe, tmp_path, monkeypatch):
@@ -135,5 +192,39 @@ def test_a_staircase_is_climbed_and_going_on_after_a_kill_gives_the_same(recipe,
 def test_the_page_shows_every_arm_and_escapes(tmp_path):
     rungs = [{"arm": "seed", "seed": 0, "generation": 0, "records": 3, "gate": {}, "skipped": "<b>", "stopped": "", "asked": 0, "drawn": 0, "kept": 0, "distinct": 0, "score": 0.1}]
     rows = [{"arm": arm, "generation": g, "seeds": 1, "score": 0.1, "each": [0.1], "n": 5} for arm, g in (("seed", 0), ("self", 1))]
+    rows[1] |= {
+        "low": 0.05, "high": 0.2, "minus_seed": [0.0, -0.05, 0.05], "minus_self_each": [0.01], "made": {"records": 9, "asked": 6, "drawn": 48, "kept": 3, "distinct": 4, "fresh": 3, "requests": 2, "answers": 1},
+        "spend": {"tokens_in": 10, "tokens_out": 12_345, "usd": 0.25, "cpu_s": {"distill": 2.0, "train": 31.0}},
+    }  # fmt: skip
     page = Path(write_page({"name": "n<i>", "task": "t", "seeds": [0], "rows": rows, "rungs": rungs}, tmp_path / "p.html")).read_text()
     assert "self" in page and "<b>" not in page and "n<i>" not in page and "<svg" in page
+    assert "12,345" in page and "0.2500 USD were paid" in page and "<td>50%<td>62<td>4<td>2<td>1" in page and "10.0 [5.0, 20.0]" in page
+
+
+@pytest.mark.slow
+def test_arms_worked_on_side_by_side_give_the_same(recipe, tmp_path):
+    alone = climb(load_recipe(str(recipe), ["train.steps=2"]), tmp_path / "alone", lambda *_: None)
+    told = []
+    together = climb(load_recipe(str(recipe), ["train.steps=2", "staircase.processes=2"]), tmp_path / "together", lambda event, facts: told.append((event, facts.get("name"))))
+    assert ("step", "unverified-s0/g1/distill") in told  # said in another process, heard here
+    for results in (alone, together):
+        for made in (*results["rungs"], *results["rows"]):
+            assert made["spend"].pop("cpu_s")["train"] > 0
+    assert together == alone
+    for arm in ("unverified", "gold"):
+        for name in ("distill/data.jsonl.gz", "train/student-s0/expert/model.safetensors"):
+            one, other = (tmp_path / way / f"{arm}-s0" / "g1" / name for way in ("alone", "together"))
+            assert one.read_bytes() == other.read_bytes(), (arm, name)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("task", "split"), [("cf", "people-dev"), ("gsm", "test"), ("puzzle24", "test")])
+def test_any_task_whose_answers_can_be_judged_climbs(recipe, tmp_path, monkeypatch, task, split):
+    """Students that read and write text draw as they like, also where experts with a grammar could not."""
+    monkeypatch.setattr(climbing, "GATED_ON", 6)
+    loaded = load_recipe(str(recipe), [f'recipe.task="{task}"', f'evaluate.splits=["{split}"]', "keep.gold=true", "train.steps=2", "student.length=2048", 'staircase.arms=["seed", "unverified"]'])
+    results = climb(loaded, tmp_path / "out", lambda *_: None)
+    assert [(r["arm"], r["generation"], r["n"]) for r in results["rows"]] == [("seed", 0, 4), ("unverified", 1, 4)]
+    made = results["rows"][1]
+    assert made["made"]["drawn"] >= 12 and made["spend"]["tokens_out"] > 0 and made["made"]["requests"] == 0
+    assert results["rungs"][1]["gate"]["n"] == 6

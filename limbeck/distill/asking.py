@@ -7,6 +7,7 @@ answers give the same bytes. What is not answered after all tries is `failed`, a
 from __future__ import annotations
 
 import json
+import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
@@ -27,6 +28,7 @@ from limbeck.run import Step, hash_file
 from limbeck.task import Codec, Task
 
 Progress = Callable[[dict[str, Any]], None]
+TOLD_EVERY_S = 0.25
 APART = 0.1  # at most this share of the kept records is held out where the task has none for that
 
 
@@ -87,7 +89,7 @@ def _ask(desk: Desk, examples: Sequence[Example], samples: int, progress: Progre
             raise LimbeckError(f"request {bare.id!r} has no gold answer", "teacher.model = generator", "name a teacher that answers it")
         return [Answer(prompt_id=e.prompt.id, candidates=(Candidate(text=e.gold[0]),)) for e in examples]
     answers: dict[int, Answer] = {}
-    sent = []
+    sent, told = [], 0.0
     for at, example in enumerate(examples):  # what somebody objects to is not even shown to a teacher
         why = desk.opt_out.objection(example.id, (example.prompt.text, *example.gold), example.source) if desk.opt_out else ""
         if why:
@@ -96,8 +98,10 @@ def _ask(desk: Desk, examples: Sequence[Example], samples: int, progress: Progre
             sent.append(at)
 
     def done(at: int, answer: Answer) -> None:
+        nonlocal told
         answers[sent[at]] = answer
-        if progress:
+        if progress and (time.monotonic() - told > TOLD_EVERY_S or len(answers) == len(examples)):  # accounts are read from a file
+            told = time.monotonic()
             progress({"done": len(answers), "of": len(examples), **desk.accounts()})
 
     prompts = [desk.pose(examples[at].prompt) for at in sent]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
-from limbeck.records import Example
+from limbeck.distill.near import plain
+from limbeck.records import Example, content_id
 
 Compare = Callable[[Sequence[dict[str, Any]], Sequence[dict[str, Any]]], dict[str, Any]]
 
@@ -28,6 +29,9 @@ class Step:
     drawn: int = 0
     kept: int = 0
     distinct: int = 0
+    fresh: int = 0
+    overlap: dict[str, int] = field(default_factory=dict)
+    spend: dict[str, Any] = field(default_factory=dict)
     refused: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -59,6 +63,22 @@ def _points(numbers: dict[str, float]) -> str:
 def ask_for(samples: int, larger: int, asker: int) -> int:
     """Draws of `asker` (parameters) that cost as much as `samples` of the larger model: cost is taken as proportional to size."""
     return max(1, round(samples * larger / max(1, asker)))
+
+
+def overlaps(records: Iterable[Mapping[str, Any]], tests: Sequence[Example]) -> dict[str, int]:
+    """How many records ask what a test asks, or say all that a test's gold says; spelling, case and white space aside."""
+    asked = {(plain(e.prompt.text), _beside(e.prompt.context)) for e in tests}
+    said = {plain(text) for e in tests for text in e.gold}
+    found = {"requests": 0, "answers": 0}
+    for record in records:
+        found["requests"] += (plain(record["text"]), _beside(record.get("context") or {})) in asked
+        found["answers"] += plain(record["answer"]) in said
+    return found
+
+
+def _beside(context: Mapping[str, Any]) -> str:
+    """What a request stands in (a table, numbers) as one id; how it is put to a model is no part of it."""
+    return content_id({name: value for name, value in context.items() if name != "messages"}, 12)
 
 
 def planted(examples: Sequence[Example], passes: Callable[[Example, str], bool]) -> tuple[int, int]:

@@ -9,6 +9,7 @@ import numpy as np
 
 from limbeck.errors import LimbeckError
 from limbeck.evaluate.paired import difference_interval, p_test, p_value, ratio_interval
+from limbeck.evaluate.quantiles import t_quantile, z_quantile
 from limbeck.evaluate.statistics import paired_ratio
 
 
@@ -42,6 +43,20 @@ def compare_seeds(a: Sequence[dict[str, Any]], b: Sequence[dict[str, Any]], rank
         "ratio": ratio, "ratio_low": ratio_low, "ratio_high": ratio_high,
         "p": p_value(gaps, groups), "test": p_test(gaps, groups), "clusters": len(set(groups)) if groups else len(shared),
     }  # fmt: skip
+
+
+def over_seeds(low: float, high: float, each: Sequence[float]) -> tuple[float, float]:
+    """An interval over examples (95 %, normal) made to hold over seeds too: `each` is the same number, a seed each.
+
+    Variances of examples and of the seeds' mean add up, with Satterthwaite's degrees of freedom. Of three seeds that differ it is
+    wide, as it should be; the examples' own share of the spread between seeds is counted twice, so it is never too narrow.
+    """
+    by_examples = ((high - low) / 2 / z_quantile(0.975)) ** 2
+    by_seeds = float(np.var(each, ddof=1)) / len(each) if len(each) > 1 else 0.0
+    if by_seeds == 0.0:
+        return low, high
+    half = t_quantile(0.975, (by_examples + by_seeds) ** 2 / (by_seeds**2 / (len(each) - 1))) * (by_examples + by_seeds) ** 0.5
+    return (low + high) / 2 - half, (low + high) / 2 + half
 
 
 def _differing(a: dict[str, Any], b: dict[str, Any]) -> list[str]:

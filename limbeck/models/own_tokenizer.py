@@ -19,7 +19,7 @@ def learn_tokenizer(texts: Iterable[str], vocabulary: int, folder: Path) -> Path
     from transformers import PreTrainedTokenizerFast
 
     plain = Tokenizer(models.BPE())
-    plain.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.Split(Regex(r"\n"), "isolated"), pre_tokenizers.ByteLevel(add_prefix_space=False)])  # type: ignore[assignment]
+    plain.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.Split(Regex(r"\n"), "isolated"), pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])  # type: ignore[assignment]
     plain.decoder = decoders.ByteLevel()  # type: ignore[assignment]
     trainer = trainers.BpeTrainer(vocab_size=vocabulary, special_tokens=["<end>", "<answer>"], initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False)
     plain.train_from_iterator(texts, trainer)

@@ -199,6 +199,7 @@ class StaircaseSection(Section):
     arms: tuple[Literal["seed", "self", "larger", "unverified", "replace", "weaker", "gold"], ...] = Field(("seed", "self", "larger", "unverified", "replace", "gold"), min_length=1, description="seed: gold of generation 0 alone; self: its own verified answers; larger: the larger model's; unverified: all of the larger model's; replace: those instead of what there was; weaker: a smaller model's; gold: gold of the same requests")
     stop: bool = Field(True, description="self and larger end where a generation gains nothing beyond its interval")
     vocabulary: int = Field(512, ge=300, le=65_536, description="tokens where student.tokenizer is \"own\"")
+    processes: int = Field(0, ge=0, le=1024, description="arms and seeds worked on side by side, one thread each; 0: as many as there are cores. The results are the same")
 
 
 class ReportSection(Section):

@@ -9,7 +9,6 @@ from fractions import Fraction
 from functools import lru_cache
 from itertools import combinations
 
-COUNTDOWN_NUMBERS, COUNTDOWN_LARGEST, COUNTDOWN_TARGETS = (4, 6), 100, (100, 999)  # reasoning-gym's settings
 LARGEST_STEP = 10_000  # of a countdown's intermediate results
 STRENGTH = {"+": 1, "-": 1, "*": 2, "/": 2}
 
@@ -25,6 +24,15 @@ class Game:
     expression: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """How hard a game of countdown is: how many numbers, the largest of them, which targets; reasoning-gym's settings unless said."""
+
+    numbers: tuple[int, int] = (4, 6)
+    largest: int = 100
+    targets: tuple[int, int] = (100, 999)
+
+
 @dataclass(frozen=True, slots=True)
 class _Part:
     value: Fraction
@@ -33,9 +41,9 @@ class _Part:
     steps: tuple[str, ...] = ()
 
 
-def draw_countdown(rng: random.Random) -> Game | None:
-    """A game of 4 to 6 numbers; None where what was drawn makes no fit target."""
-    parts = [_Part(Fraction(n), str(n)) for n in (rng.randint(1, COUNTDOWN_LARGEST) for _ in range(rng.randint(*COUNTDOWN_NUMBERS)))]
+def draw_countdown(rng: random.Random, rules: Rules = Rules()) -> Game | None:
+    """A game by these rules; None where what was drawn makes no fit target."""
+    parts = [_Part(Fraction(n), str(n)) for n in (rng.randint(1, rules.largest) for _ in range(rng.randint(*rules.numbers)))]
     numbers = tuple(int(p.value) for p in parts)
     while len(parts) > 1:
         first, second = rng.sample(range(len(parts)), 2)
@@ -46,7 +54,7 @@ def draw_countdown(rng: random.Random) -> Game | None:
             return None
         parts = [p for at, p in enumerate(parts) if at not in (first, second)] + [joined]
     target = int(parts[0].value)
-    if not COUNTDOWN_TARGETS[0] <= target <= COUNTDOWN_TARGETS[1]:
+    if not rules.targets[0] <= target <= rules.targets[1]:
         return None
     shown = ", ".join(map(str, numbers))
     question = rng.choice((f"Use each of the numbers {shown} exactly once to make {target}.", f"Make {target} out of all of these numbers: {shown}. Each is used once.", f"Which expression of {shown}, each used once, equals {target}?"))

@@ -25,7 +25,7 @@ from limbeck.records import Candidate, Check, Example, Prompt, content_id
 from limbeck.tasks.arithmetic import work_out, wrong_step
 from limbeck.tasks.extract import last_number, to_number
 from limbeck.tasks.gsm8k import ASK
-from limbeck.tasks.number_games import Game, draw_countdown, draw_puzzle24, is_solvable
+from limbeck.tasks.number_games import LARGEST_STEP, Game, Rules, draw_countdown, draw_puzzle24, is_solvable
 from limbeck.tasks.text_task import TextTask
 
 VERSION = 1
@@ -163,16 +163,38 @@ class NumbersTask(GeneratedTask):
 
 
 class CountdownTask(NumbersTask):
-    """4 to 6 numbers up to 100 make a target of 100 to 999, as in reasoning-gym. What is kept apart is kept apart by the numbers, in any order."""
+    """4 to 6 numbers up to 100 make a target of 100 to 999, as in reasoning-gym; what is kept apart is kept apart by the numbers, in any order.
+
+    `rules` such as "numbers=3,largest=9,targets=1-60" make easier games (`countdown:RULES`); of these there are few sets of numbers, so they are
+    kept apart by numbers and target.
+    """
 
     name = "countdown"
 
-    def __init__(self) -> None:
+    def __init__(self, rules: str = "") -> None:
+        self.rules, self.is_varied = read_rules(rules), bool(rules)
+        self.name = f"countdown:{rules}" if rules else "countdown"
         self.version = f"{VERSION}-{content_id(ASK_FOR_EXPRESSION, 6)}"
 
     def _make(self, seed: int) -> Example | None:
-        game = draw_countdown(random.Random(seed))
-        return self._example(game, sorted(game.numbers)) if game else None
+        game = draw_countdown(random.Random(seed), self.rules)
+        return self._example(game, [*sorted(game.numbers), *([game.target] if self.is_varied else [])]) if game else None
+
+
+def read_rules(text: str) -> Rules:
+    """Rules from "numbers=3-4,largest=9,targets=1-60"; what is not said is reasoning-gym's. Raises LimbeckError for what makes no game."""
+    where, fix = f"countdown:{text}", "e.g. countdown:numbers=3-4,largest=9,targets=1-60"
+    found: dict[str, tuple[int, int]] = {}
+    for part in text.split(",") if text else ():
+        name, _, value = part.strip().partition("=")
+        low, dash, high = value.partition("-")
+        if name not in ("numbers", "largest", "targets") or not low.isdecimal() or (dash and not high.isdecimal()) or (dash and name == "largest") or name in found:
+            raise LimbeckError(f"{part.strip()!r} is no rule of countdown", where, fix)
+        found[name] = (int(low), int(high if dash else low))
+    rules = Rules(**{name: value[0] if name == "largest" else value for name, value in found.items()})  # type: ignore[arg-type]
+    if not (2 <= rules.numbers[0] <= rules.numbers[1] <= 8 and 2 <= rules.largest <= 1000 and 1 <= rules.targets[0] <= rules.targets[1] <= LARGEST_STEP):
+        raise LimbeckError(f"no game has these rules: 2 to 8 numbers, the largest 2 to 1000, targets 1 to {LARGEST_STEP:,}, the lower bound first", where, fix)
+    return rules
 
 
 class Puzzle24Task(NumbersTask):

@@ -9,19 +9,20 @@ from pathlib import Path
 from typing import Any
 
 from limbeck.errors import LimbeckError
-from limbeck.records import Answer, Candidate, Prompt
+from limbeck.records import Answer, Candidate, Prompt, content_id
 from limbeck.teachers import likelihood
 from limbeck.teachers.endpoint import Sampling, strip_reasoning
 from limbeck.teachers.pool import is_bf16_native
 
-BATCH = 8
+BATCH = 8  # prompts answered together
+SMALL, ROWS_OF_SMALL = 5_000_000, 256  # a model of fewer parameters than SMALL writes so many answers together: what a step costs beside arithmetic is shared, and its cache is still small
 Done = Callable[[int, Answer], None]
 
 
 class LocalModel:
     """A causal language model from a folder (or a hub id), in bfloat16 where that is native. Prompts of like length are answered together."""
 
-    def __init__(self, source: str, *, name: str = "", sampling: Sampling | None = None, batch: int = BATCH, ranks: bool = False, decide: dict[str, Any] | None = None) -> None:
+    def __init__(self, source: str, *, name: str = "", sampling: Sampling | None = None, batch: int | None = None, ranks: bool = False, decide: dict[str, Any] | None = None) -> None:
         """`ranks`: several answers are a beam's, best first, and not draws. `decide`: how an expert settles on the beginning of its answer."""
         try:
             from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -43,8 +44,9 @@ class LocalModel:
             self._tokenizer.pad_token = self._tokenizer.eos_token
         self.draws_samples = not ranks  # whether k answers are k draws
         self._decide = decide
-        self.name, self.sampling, self._batch = name or f"hf:{source}", sampling or Sampling(), batch
+        self.name, self.sampling = name or f"hf:{source}", sampling or Sampling()
         self.parameters: int | None = sum(p.numel() for p in self._model.parameters())
+        self._batch, self._is_small = batch or BATCH, not batch and self.parameters < SMALL
         self._longest = int(getattr(self._model.config, "max_position_embeddings", 2048))
 
     def settings(self) -> dict[str, Any]:
@@ -68,9 +70,9 @@ class LocalModel:
                 done(at, self._rank(prompt, k))
             else:
                 texts[at] = self._text(prompt)
-        order = sorted(texts, key=lambda at: len(texts[at]))
-        for start in range(0, len(order), self._batch):
-            part = order[start : start + self._batch]
+        order, size = sorted(texts, key=lambda at: len(texts[at])), max(1, ROWS_OF_SMALL // max(1, k)) if self._is_small else self._batch
+        for start in range(0, len(order), size):
+            part = order[start : start + size]
             for at, answer in zip(part, self._generate([texts[a] for a in part], [prompts[a] for a in part], k), strict=True):
                 done(at, answer)
 
@@ -99,7 +101,7 @@ class LocalModel:
         room = max(1, self._longest - chosen.max_tokens)
         batch = self._tokenizer(texts, return_tensors="pt", padding=True, add_special_tokens=chosen.style == "raw", truncation=True, max_length=room).to(self._model.device)
         warm: dict[str, Any] = {"do_sample": True, "temperature": chosen.temperature, "top_p": chosen.top_p or 1.0} if chosen.temperature else {"do_sample": False}
-        torch.manual_seed(chosen.seed or 0)
+        torch.manual_seed(int(content_id([chosen.seed or 0, texts], 15), 16))  # by what is asked: batches of one seed do not draw alike
         with torch.inference_mode():
             beam: dict[str, Any] = {"num_beams": k, "length_penalty": 0.0, "output_scores": True, "return_dict_in_generate": True} if k > 1 and not self.draws_samples else {}
             made = self._model.generate(**batch, max_new_tokens=chosen.max_tokens, num_return_sequences=k if chosen.temperature or beam else 1, pad_token_id=self._tokenizer.pad_token_id, **warm, **beam)
@@ -113,8 +115,9 @@ class LocalModel:
             written = [int((ids != self._tokenizer.pad_token_id).sum()) for ids in rows]
             finish = dict(zip(reversed(said), reversed(["length" if n == chosen.max_tokens else "stop" for n in written])))
             found = dict(zip(reversed(said), reversed(scores[row * each : (row + 1) * each]))) if beam else {}  # the better of two that read alike
-            kept = tuple(Candidate(text=t, score=found.get(t, 0.0)) for t in (sorted(found, key=lambda t: -found[t]) if beam else said) if t.strip())
-            tokens = {"prompt": int(batch["attention_mask"][row].sum()), "completion": written[0], "all": sum(written)}
+            drawn = [(t, {}) for t in sorted(found, key=lambda t: -found[t])] if beam else [(t, {"tokens": n}) for t, n in zip(said, written, strict=True)]
+            kept = tuple(Candidate(text=t, score=found.get(t, 0.0), meta=more) for t, more in drawn if t.strip())
+            tokens = {"prompt": int(batch["attention_mask"][row].sum()), "completion": written[0] if beam else sum(written), "all": sum(written)}
             meta = {"tokens": tokens, "finish": [finish[c.text] for c in kept]}
             answers.append(Answer(prompt_id=prompt.id, candidates=kept, meta=meta) if kept else Answer(prompt_id=prompt.id, status="no_answer", reason="empty", meta=meta))
         return answers

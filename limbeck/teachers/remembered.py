@@ -11,7 +11,7 @@ from limbeck.records import Answer, Candidate, Prompt, content_id
 from limbeck.teachers.ledger import Draw, Ledger, not_in_ledger
 
 HOST = "here"
-PORTION = 64  # prompts worked on between two looks at the clock
+PORTION = 64  # prompts worked on together; where one of them is missing all are worked out again, so that a killed run draws the same
 
 
 class Remembered:
@@ -45,21 +45,19 @@ class Remembered:
         return [found[at] for at in range(len(prompts))]
 
     def answer_each(self, prompts: Sequence[Prompt], k: int, done: Callable[[int, Answer], None]) -> None:
-        """Calls `done(index, answer)` as answers come in, those of the ledger first. Raises LimbeckError where one is missing and this is offline."""
+        """Calls `done(index, answer)` as answers come in, in portions. Raises LimbeckError where one is missing and this is offline."""
         keys = [content_id([self._identity, self._model.settings(), p.text, p.context.get("messages"), k], 32) for p in prompts]
         known = self._ledger.find(list(dict.fromkeys(keys)))
         missing = [p.id for p, key in zip(prompts, keys, strict=True) if key not in known]
         if missing and self._offline:
             raise not_in_ledger(len(missing), len(prompts), missing[0], str(self._ledger.path))
         self._ledger.begin(self._run, [(p.id, key, k) for p, key in zip(prompts, keys, strict=True)])
-        waiting: list[int] = []
-        for at, key in enumerate(keys):
-            if key in known:
-                self._end(prompts[at], key, _answer(prompts[at], [known[key][n] for n in sorted(known[key])]), at, done)
-            else:
-                waiting.append(at)
-        for start in range(0, len(waiting), PORTION):
-            part = waiting[start : start + PORTION]
+        for start in range(0, len(keys), PORTION):
+            part = list(range(start, min(start + PORTION, len(keys))))
+            if all(keys[at] in known for at in part):
+                for at in part:
+                    self._end(prompts[at], keys[at], _answer(prompts[at], [known[keys[at]][n] for n in sorted(known[keys[at]])]), at, done)
+                continue
             last = time.perf_counter()
 
             def keep(place: int, answer: Answer, part: list[int] = part) -> None:
@@ -81,9 +79,10 @@ def _draws(answer: Answer, request: str, k: int, seconds: float) -> list[Draw]:
     """An answer's candidates as rows; an empty answer is a row too, so that it is not worked out again."""
     tokens = answer.meta.get("tokens", {})
     texts: list[str | None] = [c.text for c in answer.candidates] or [None]
+    written = [c.meta.get("tokens") for c in answer.candidates] or [tokens.get("completion")]
     return [
         Draw(
-            number=number, request=request, asked=k, text=text, refusal="", tokens_in=tokens.get("prompt") if number == 0 else 0, tokens_out=tokens.get("completion"),
+            number=number, request=request, asked=k, text=text, refusal="", tokens_in=tokens.get("prompt") if number == 0 else 0, tokens_out=written[number],
             cost_usd=0.0, latency_s=seconds, time=time.time(), more={} if text is not None else {"reason": answer.reason, "status": answer.status},
         )
         for number, text in enumerate(texts)
@@ -92,5 +91,5 @@ def _draws(answer: Answer, request: str, k: int, seconds: float) -> list[Draw]:
 
 def _answer(prompt: Prompt, draws: Sequence[Draw]) -> Answer:
     texts = tuple(Candidate(text=d.text) for d in draws if d.text is not None)
-    meta = {"replayed": True, "tokens": {"prompt": draws[0].tokens_in, "completion": draws[0].tokens_out}}
+    meta = {"replayed": True, "tokens": {"prompt": draws[0].tokens_in, "completion": None if any(d.tokens_out is None for d in draws) else sum(d.tokens_out or 0 for d in draws)}}
     return Answer(prompt_id=prompt.id, candidates=texts, meta=meta) if texts else replace(Answer(prompt_id=prompt.id, meta=meta), status=draws[0].more.get("status", "no_answer"), reason=draws[0].more.get("reason", "empty"))
