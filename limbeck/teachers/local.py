@@ -47,6 +47,11 @@ class LocalModel:
         self.parameters: int | None = sum(p.numel() for p in self._model.parameters())
         self._longest = int(getattr(self._model.config, "max_position_embeddings", 2048))
 
+    @property
+    def has_chat(self) -> bool:
+        """Whether its tokenizer says how a conversation is written."""
+        return bool(self._tokenizer.chat_template)
+
     def settings(self) -> dict[str, Any]:
         """What must be equal for two sets of answers to be comparable."""
         return {"precision": self.precision, **asdict(self.sampling)}
