@@ -134,6 +134,8 @@ class Grader:
                 asked = [e for e, looked in zip(exchanges, under, strict=True) if looked]
                 column = np.zeros(len(exchanges))
                 column[under] = [np.nan if v is None else v for v in self.judge.chances(asked, proposition.question)] if asked else []
+            if proposition.confirmed and self.by[name] != "rule":
+                column = np.where([proposition.by_rule(e) for e in exchanges], column, np.minimum(column, 0.49))
             found[name] = np.where(under, column, 0.0)
         return found
 

@@ -2,6 +2,7 @@
 
 [propositions.NAME]   says, check = "rule" | "classifier" | "judge", and what that check needs: rule, pattern, any_of, longer_than,
                       shorter_than, or question. `under` lists the response types in which it is looked for; elsewhere it is false.
+                      `confirmed = true`: a classifier or judge is believed only where the rule says yes too.
 [derived]             NAME = a condition over propositions and other derived names.
 [response.KIND]       ideal, acceptable, disallowed: conditions; `unacceptable` is the rest unless it says what it is.
 [requests]            CATEGORY = KIND. The category "" stands for every one that is not named.
@@ -32,7 +33,7 @@ Rank = Literal["ideal", "acceptable", "unacceptable", "disallowed"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 RANKS: tuple[Rank, ...] = get_args(Rank)  # best first
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
-_PROPOSITION_KEYS = {"says", "check", "rule", "question", "under", *SETTINGS}
+_PROPOSITION_KEYS = {"says", "check", "rule", "question", "under", "confirmed", *SETTINGS}
 Truth = Mapping[str, bool]
 
 
@@ -46,6 +47,7 @@ class Proposition:
     rule: Rule | None = None
     question: str = ""
     under: tuple[Kind, ...] = KINDS
+    confirmed: bool = False
 
     def by_rule(self, exchange: Exchange) -> bool:
         """What its rule says; false under a response type in which it is not looked for."""
@@ -82,6 +84,11 @@ class Policy:
             if condition is not None and _truth(condition, known):
                 return name
         return "unacceptable"
+
+    def example(self, kind: Kind, rank: Rank) -> dict[str, bool]:
+        """Propositions that put an answer at a rank: those that its condition settles, and no more; empty where none is written down."""
+        condition = self.conditions.get((kind, rank))
+        return {} if condition is None else _satisfy(_expand(condition, self.derived), {}) or {}
 
     def with_derived(self, truth: Truth) -> dict[str, bool]:
         """Propositions and derived names together."""
@@ -178,7 +185,9 @@ def _read_proposition(name: str, given: Mapping[str, Any], where: str) -> Propos
         raise LimbeckError(f"nothing can check {name!r}: its check is a rule, and it names none", place, f"add rule = NAME, or one of {', '.join(SETTINGS)}; or check = \"judge\" with a question")
     if check == "judge" and not question.strip():
         raise LimbeckError(f"nothing can check {name!r}: its check is a judge, and it has no question", place, 'add question = "..." that yes or no answers')
-    return Proposition(name=name, says=given["says"], check=check, rule=rule, question=question, under=tuple(under))
+    if given.get("confirmed") and rule is None:
+        raise LimbeckError(f"nothing can check {name!r}: a rule must confirm it, and it names none", place, "add rule = NAME, or leave confirmed out")
+    return Proposition(name=name, says=given["says"], check=check, rule=rule, question=question, under=tuple(under), confirmed=given.get("confirmed") is True)
 
 
 def _read_rule(given: Mapping[str, Any], place: str) -> Rule | None:
