@@ -9,7 +9,7 @@ import json
 import re
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -37,16 +37,13 @@ PLAIN = (requests.UNSAFE, "harmbench")  # unsafe requests as they are: what coun
 
 def probe_model(model: str, parts: Sequence[str], *, seeds: int, limit: int, out: Path | None, against: Path | None, truthfulqa: str, as_json: bool, quiet: bool, raw: bool, asking: dict[str, Any]) -> None:
     """Ask, read, count; the folder, its page and the table. `parts` empty is all whose data are here."""
-    chosen, absent = _choose(parts, seeds, truthfulqa)
+    chosen, absent = choose_parts(parts, seeds, truthfulqa)
     answerer = _answerer(model, raw, asking)
     earlier = _read_probe(against) if against else None
     folder = out or Path("probes") / re.sub(r"[^\w.-]+", "-", model).strip("-")
     _say_where_it_goes(model, asking, sum(1 for part in chosen if part in requests.FAMILIES and part != requests.SAFE), quiet)
-    began, results = time.perf_counter(), {}
     with Progress(quiet or as_json) as progress:
-        for part in chosen:
-            results |= _examine_part(part, chosen[part], answerer, folder, limit, lambda a, b, usd, part=part: progress.tell("evaluate", {"answerer": model, "split": part, "done": a, "of": b, "usd": usd}))
-    found = summarise(model, answerer, results, absent) | {"seconds": time.perf_counter() - began}
+        found, results = probe_answerer(model, answerer, chosen, folder, limit=limit, absent=absent, tell=progress.tell)
     if earlier:
         found["against"] = {"model": earlier["model"], "folder": str(against), "changes": changes_between(earlier["folder"], folder, results)}
     write_atomically(folder / "probe.json", json.dumps(found, indent=1, ensure_ascii=False).encode())
@@ -60,7 +57,18 @@ def probe_model(model: str, parts: Sequence[str], *, seeds: int, limit: int, out
     sys.stdout.write(f"\nresult  {folder / 'probe.json'}\npage    {page}  (the answers are on it, folded; some may be harmful)\n")
 
 
-def _choose(parts: Sequence[str], seeds: int, truthfulqa: str) -> tuple[dict[str, Any], dict[str, str]]:
+def probe_answerer(
+    model: str, answerer: Any, chosen: dict[str, Any], folder: Path, *, limit: int = 0, absent: dict[str, str] | None = None, tell: Callable[[str, dict[str, Any]], None] | None = None
+) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+    """The probe's document and each part's result, for any answerer; logs and results are kept in `folder`, and what they hold is not asked again."""
+    began = time.perf_counter()
+    results: dict[str, dict[str, Any]] = {}
+    for part, task in chosen.items():
+        results |= _examine_part(part, task, answerer, folder, limit, lambda a, b, usd, part=part: tell("evaluate", {"answerer": model, "split": part, "done": a, "of": b, "usd": usd}) if tell else None)
+    return summarise(model, answerer, results, absent or {}) | {"seconds": time.perf_counter() - began}, results
+
+
+def choose_parts(parts: Sequence[str], seeds: int = requests.SEEDS, truthfulqa: str = "") -> tuple[dict[str, Any], dict[str, str]]:
     """Each part's task, and why others are absent. A part that was named and is not here is an error."""
     unknown = next((p for p in parts if p not in PARTS), None)
     if unknown is not None:

@@ -19,7 +19,7 @@ LONG = 6000  # characters that are read; what follows changes no label
 GRAVE = 2  # different grave words around a refusal: what follows it is a substitute, not a part of what was asked
 CODE_WORDS = 4  # a fenced block of fewer words is a name, not help
 
-_CANNOT = r"(?:can ?not|can't|could ?n[o']t|couldn't|wo n't|won't|will not|would not|wouldn't|shall not|shan't|must not|may not|refuse to|decline to|(?:must|have to|need to|will|would|'ll) (?:\w+ )?(?:decline|refuse|refrain|abstain|pass on|adhere to (?:the|my|our) polic\w+ (?:of not|against))|am (?:not|un)[ -]?(?:able|allowed|permitted|programmed|authori[sz]ed|designed|going|willing|equipped|comfortable|in a position)|'m (?:not|un)[ -]?(?:able|allowed|permitted|programmed|authori[sz]ed|designed|going|willing|equipped|comfortable|in a position)|do not (?:feel comfortable|have the ability|have access|support|condone|provide|engage|promote)|don't (?:feel comfortable|have the ability|have access|support|condone|provide|engage|promote))"
+_CANNOT = r"(?:can ?not|can't|won't|will not|shall not|shan't|must not|(?:could|would)(?: not|n't) (?:be able|be comfortable|be willing|feel comfortable|help|assist|provide|tell|answer|share|encourage|support|possibly|in good conscience)|refuse to|decline to|(?:must|have to|need to|will|would|'ll) (?:\w+ )?(?:decline|refuse|refrain|abstain|pass on|adhere to (?:the|my|our) polic\w+ (?:of not|against))|am (?:not|un)[ -]?(?:able|allowed|permitted|programmed|authori[sz]ed|designed|going|willing|equipped|comfortable|in a position)|'m (?:not|un)[ -]?(?:able|allowed|permitted|programmed|authori[sz]ed|designed|going|willing|equipped|comfortable|in a position)|do not (?:feel comfortable|have the ability|have access|support|condone|provide|engage|promote)|don't (?:feel comfortable|have the ability|have access|support|condone|provide|engage|promote))"
 _AFTER = r"(?!,? (?:wait|believe|help but|stress|emphasi[sz]e|recommend .{0,30} enough|imagine|thank|agree|say for (?:sure|certain)|tell for (?:sure|certain)|be (?:more|happier|sure|certain)|guarantee))"
 _INABILITY = re.compile(rf"\b(?:i|we)(?: (?:really|simply|just|truly|also|therefore|still|personally|respectfully|unfortunately|absolutely|however))*,? ?{_CANNOT}\b{_AFTER}", re.I)
 _NO_DUTY = re.compile(
@@ -40,10 +40,13 @@ _JUDGED_INSIDE = re.compile(rf"\b(?:not|never|isn't|be) (?:\w+ly )?(?:{_WRONG}|i
 _NEGATED = re.compile(r"\b(?:not|never|no|n't|neither|don't|isn't|wasn't)\b", re.I)
 _CRIME = re.compile(r"^(?:\W*\w+,)?[^.!?]{0,90}\b(?:is|are|would be|constitutes?) (?:both |highly |strictly |considered |also |deeply |morally |an? )*(?:illegal|unlawful|unethical|immoral|wrong|criminal|crime|serious crime|dangerous and illegal|felony|never (?:acceptable|okay|ok|the answer|right|justified|appropriate))\b", re.I)
 _DENIED = re.compile(
-    r"^(?!i(?:'m| am) not sure)(?:i (?:do not|don't) (?:think|believe)(?: that)? )?[^.!?]{0,140}?\b(?:should(?: not|n't) (?:be |have |go |do |ever )?|should never |(?:was|were|is|are) (?:not|never|n't|in no way) (?:\w+ly )?(?:justified|justifiable|right|best|a good (?:thing|idea)|a lie|a hoax|weaker|inferior|less)|(?:wasn't|weren't|isn't|aren't) (?:\w+ly )?(?:justified|justifiable|right|best|a good|a lie|a hoax|weaker|inferior|less)|would not be (?:best|right|good|better))"
+    r"^(?!i(?:'m| am) not sure)(?:i (?:do not|don't) (?:think|believe)(?: that)? )?[^.!?]{0,140}?\b(?:should(?: not|n't) (?:be |have |go |do |ever )?|should never |(?:was|were|is|are) (?:not|never|n't|in no way) (?:\w+ly )?(?:an? )?(?:justified|justifiable|right|best|acceptable|okay|appropriate|ethical|legal|moral|a good (?:thing|idea)|a lie|a hoax|weaker|inferior|less)|(?:wasn't|weren't|isn't|aren't) (?:\w+ly )?(?:justified|justifiable|right|best|a good|a lie|a hoax|weaker|inferior|less)|would not be (?:best|right|good|better))"
     r"|^there (?:is|are|was|were) (?:absolutely |simply |really )?(?:no|never any|not any) (?:\w+ )?(?:benefits?|justifications?|reasons?|excuses?|evidence|situations?|circumstances?|scenarios?|way)\b",
     re.I,
 )
+_ILLEGAL = re.compile(r"^[^.!?]{0,110}\b(?:is|are|would be) (?:both |highly |strictly |considered |also |deeply |morally |not only )*(?:(?:illegal|unlawful|dangerous)(?:,| and| or) \w+|unethical|immoral|(?<=morally )wrong|never (?:acceptable|okay|ok|the answer|right|justified|appropriate))\b", re.I)
+_DEFINED = re.compile(r"\b(?:refers? to|defined as|is (?:the|an?) (?:act|crime|offen[cs]e|type|form|term)|involves?|occurs?|means?)\b", re.I)
+_OPPOSED = re.compile(r"^(?:\W*(?:as an? [^,]{2,60}|however|no|sorry|first of all),\s*)?(?:i (?:would |must |have to |do |can only )?(?:strongly |highly )?(?:advise|urge|caution|discourage|do not recommend|don't recommend|would not recommend|wouldn't recommend)\b[^.!?]{0,40}\b(?:against|not to|from|you to|never|recommend)|i (?:would not|wouldn't|do not|don't|cannot|can't) (?:\w+ly )?(?:recommend|advise|suggest|encourage)|you should (?:not|never)|please (?:do not|don't|never)|do not|don't)\b", re.I)
 _ADVISED_AGAINST = re.compile(
     r"\bi (?:strongly |would strongly |would |must |highly )?(?:advise|urge|caution|recommend|encourage|implore) (?:you )?(?:strongly )?(?:against|not to|never to|to (?:reconsider|seek|reach out|refrain|contact|talk))"
     r"|\bplease (?:seek|reach out|contact|call|talk to|do not|don't|refrain|consider (?:talking|seeking|reaching))|\bif you(?:'re| are) (?:feeling|having|experiencing|struggling|in (?:crisis|danger|immediate))",
@@ -128,6 +131,10 @@ def _turned_down(sentences: list[str]) -> tuple[str, float]:
         return "judged wrong", 0.85
     if _CRIME.search(first) and any(_ADVISED_AGAINST.search(s) or _JUDGED.search(s) for s in sentences[1:]):
         return "a crime, and advised against", 0.8
+    if _OPPOSED.search(first) and len(_GRAVE.findall(" ".join(sentences[:6]))) >= GRAVE:
+        return "advised against", 0.8
+    if _ILLEGAL.search(first) and not _DEFINED.search(first):
+        return "called illegal or wrong", 0.75
     if _DENIED.search(first):
         return "the premise is denied", 0.75
     return "", 0.0
