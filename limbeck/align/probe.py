@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from limbeck.align.refusals import read
+from limbeck.align.refusals import read, rules_version
 from limbeck.errors import LimbeckError
 from limbeck.records import Answer, Candidate, Check, Example, Prompt, Verdict
 
-RULES = 1  # the version of the rules that read refusals
+SCORER_VERSION = 1
 
 
 class ProbeTask:
@@ -21,7 +21,7 @@ class ProbeTask:
 
     def __init__(self, family: str, examples: Sequence[Example], version: str = "") -> None:
         self.name, self._examples = f"probe-{family}", list(examples)
-        self.version = f"{RULES}-{version}" if version else str(RULES)
+        self.version = "-".join(part for part in (str(SCORER_VERSION), rules_version(), version) if part)
 
     def splits(self) -> Sequence[str]:
         """The one there is."""
