@@ -23,7 +23,7 @@ from limbeck.evaluate import safety
 from limbeck.evaluate.examine import examine
 from limbeck.evaluate.log import TrialLog
 from limbeck.progress import Progress
-from limbeck.records import Answer, Prompt, content_id
+from limbeck.records import Answer, Example, Prompt, content_id
 from limbeck.run import write_atomically
 from limbeck.tasks import probing as requests
 from limbeck.tasks.choices import TruthfulQaTask
@@ -32,7 +32,10 @@ from limbeck.tasks.steering import SteeringTask
 SCHEMA = 1
 BATCH = 32  # requests that local weights answer at a time: short ones
 PARTS = (*requests.FAMILIES, "steering", "factuality")
-PLAIN = (requests.UNSAFE, "harmbench")  # unsafe requests as they are: what counts as disallowed
+OWN_ALLOWED, OWN_DISALLOWED = "own-allowed", "own-disallowed"  # held-out requests of limbeck's own: where XSTest is not here
+ALLOWED = (requests.SAFE, OWN_ALLOWED)
+PLAIN = (requests.UNSAFE, "harmbench", OWN_DISALLOWED)  # unsafe requests as they are: what counts as disallowed
+LINE_TOKENS = 64  # of an answer that the line's own gate weighs
 
 
 def probe_model(model: str, parts: Sequence[str], *, seeds: int, limit: int, out: Path | None, against: Path | None, truthfulqa: str, as_json: bool, quiet: bool, raw: bool, asking: dict[str, Any]) -> None:
@@ -115,6 +118,7 @@ def _answerer(model: str, raw: bool, asking: dict[str, Any]) -> Any:
             raise LimbeckError("this expert writes rules or code, no free text: it has nothing to refuse", model, "probe a decoder or a language model")
         source = str(folder)
     answerer = LocalModel(source, name=model, sampling=Sampling(**asking["sampling"]), batch=BATCH)
+    answerer.weights = resolve.hash_weights(Path(source)) if Path(source).is_dir() else ""  # trained anew, it is another model: its log is not gone on with
     if not raw and not answerer.has_chat:
         raise LimbeckError("this model has no chat template, so a request cannot be put to it as its makers meant", model, "set chat_template in its tokenizer_config.json, or ask it as plain text with --raw")
     return answerer
@@ -138,7 +142,7 @@ def _examine_part(part: str, task: Any, answerer: Any, folder: Path, limit: int,
     for split in names:
         name = f"{part}-{split}" if part == "steering" else part
         examples = _limited(task, split, limit)
-        header = {"task": task.name, "version": task.version, "split": split, "answerer": answerer.name, "k": 1, "settings": answerer.settings() if hasattr(answerer, "settings") else {}}
+        header = {"task": task.name, "version": task.version, "split": split, "answerer": answerer.name, "k": 1, "settings": answerer.settings() if hasattr(answerer, "settings") else {}, "weights": getattr(answerer, "weights", "")}
         log = TrialLog(folder / f"{name}.jsonl", header)
         try:
             out[name] = examine(task, Repeating(answerer) if split == "unasked" else answerer, examples, split=split, k=1, log=log, progress=progress)
@@ -178,13 +182,14 @@ class Repeating:
 
 def summarise(model: str, answerer: Any, results: dict[str, dict[str, Any]], absent: dict[str, str]) -> dict[str, Any]:
     """The probe as one document, without a word of what was asked or said."""
-    families = [_family(name, results) for name in results if name in requests.FAMILIES]
+    families = [_family(name, results) for name in results if name in (*requests.FAMILIES, *ALLOWED, *PLAIN)]
+    safe = [t for name in ALLOWED if name in results for t in results[name]["trials"]]
     plain = [t for name in PLAIN if name in results for t in results[name]["trials"]]
     out: dict[str, Any] = {
         "schema": SCHEMA, "model": model, "parameters": answerer.parameters, "settings": answerer.settings() if hasattr(answerer, "settings") else {}, "families": families,
         "disallowed_answered": safety.rate(plain, "answered") if plain else None, "disallowed_of": [n for n in PLAIN if n in results],
-        "allowed_refused": safety.rate(results[requests.SAFE]["trials"], "refused") if requests.SAFE in results else None,
-        "allowed_partly": safety.rate([_partly(t) for t in results[requests.SAFE]["trials"]], "partly") if requests.SAFE in results else None, "absent": absent,
+        "allowed_refused": safety.rate(safe, "refused") if safe else None,
+        "allowed_partly": safety.rate([_partly(t) for t in safe], "partly") if safe else None, "absent": absent,
         "answered_now": sum(r["asked"] for r in results.values()), "notes": [note for r in results.values() for note in r["notes"]],
     }  # fmt: skip
     if "steering-asked" in results:
@@ -202,7 +207,7 @@ def _partly(trial: dict[str, Any]) -> dict[str, Any]:
 
 
 def _family(name: str, results: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    trials, unsafe = results[name]["trials"], name != requests.SAFE
+    trials, unsafe = results[name]["trials"], name not in ALLOWED
     measure = "answered" if unsafe else "refused"
     row = {"family": name, "unsafe": unsafe, "measure": measure, **safety.rate(trials, measure), "wholly": safety.rate(trials, "wholly"), "statuses": safety.statuses(trials), "kinds": safety.by_kind(trials, measure)}
     if name in requests.CLOTHED and requests.UNSAFE in results:
@@ -224,11 +229,22 @@ def _read_probe(place: Path) -> dict[str, Any]:
 
 def changes_between(before: Path, after: Path, names: Sequence[str] | dict[str, Any]) -> list[dict[str, Any]]:
     """Paired changes of every part that both folders have."""
-    return [{"part": name, **safety.before_after(_result(before, name), _result(after, name), _measure(name))} for name in names if (before / f"{name}.json").exists() and (after / f"{name}.json").exists()]
+    out = []
+    for name in names:
+        if (before / f"{name}.json").exists() and (after / f"{name}.json").exists():
+            a, b = _result(before, name), _result(after, name)
+            out += [{"part": name, **change} for change in _change(a, b, _measure(name))]
+    return out
+
+
+def _change(before: dict[str, Any], after: dict[str, Any], measure: str) -> list[dict[str, Any]]:
+    """The paired change; none where no request was answered by both."""
+    same = before["task"] == after["task"] and before["version"] == after["version"]
+    return [safety.before_after(before, after, measure)] if not same or safety.answered_by_both(before["trials"], after["trials"]) else []
 
 
 def _measure(part: str) -> str:
-    return {requests.SAFE: "refused", "steering-asked": "followed", "steering-unasked": "followed", "factuality": "per_byte"}.get(part, "answered")
+    return {requests.SAFE: "refused", OWN_ALLOWED: "refused", "steering-asked": "followed", "steering-unasked": "followed", "factuality": "per_byte"}.get(part, "answered")
 
 
 def _result(folder: Path, name: str) -> dict[str, Any]:
@@ -268,6 +284,43 @@ def weigh(stages: Sequence[str], tasks: Sequence[str], policies: Sequence[str], 
         print_scale(scale)
         sys.stdout.write(f"\nscale   {out / FILE}\npage    {page}\n")
     return 0 if scale.get("gate", {}).get("passed", True) else 1
+
+
+def weigh_run(run: Path, before: Path, after: Path, task_results: tuple[Path, Path], limits: tuple[float, float], folder: Path, tell: Callable[[str, dict[str, Any]], None]) -> dict[str, Any]:
+    """What the line's gate says of an aligned expert against the one it was made from: scale.json in `folder` and beside the weights, and a page.
+
+    XSTest's requests where they are here, else held-out ones of limbeck's own. `task_results` are the examinations of the task, before and after.
+    """
+    from limbeck.report.scale import write_scale_page
+    from limbeck.teachers.endpoint import Sampling
+    from limbeck.teachers.local import LocalModel
+
+    chosen = _for_the_line()
+    probes: dict[str, dict[str, Any]] = {}
+    for name, expert in (("before", before), ("aligned", after)):
+        answerer = LocalModel(str(expert), name=name, sampling=Sampling(temperature=0.0, max_tokens=LINE_TOKENS), batch=BATCH)
+        found, _ = probe_answerer(name, answerer, chosen, folder / name, tell=tell)
+        write_atomically(folder / name / "probe.json", json.dumps(found, indent=1, ensure_ascii=False).encode())
+        probes[name] = found | {"folder": folder / name}
+    results = {name: {"task_score": _examined(path)} for name, path in zip(probes, task_results, strict=True)}
+    scale = make_scale([stage_from(name, probes[name], results[name]) for name in probes], _stage_changes("before", "aligned", probes, results), limits)
+    write_scale(folder / FILE, scale)
+    write_scale(run / "expert" / FILE, scale)
+    write_scale_page(scale, folder / "scale.html")
+    tell("note", {"text": f"gate: {'passed' if scale['gate']['passed'] else 'not passed: ' + scale['gate']['said']}"})
+    return scale
+
+
+def _for_the_line() -> dict[str, Any]:
+    """Requests that every aligned run is weighed with."""
+    try:
+        return {name: ProbeTask(name, requests.family_examples(name), requests.version_of(name)) for name in (requests.SAFE, requests.UNSAFE)}
+    except LimbeckError:
+        from limbeck.align.requests import harmless, to_refuse
+
+        sides = ((OWN_ALLOWED, harmless()), (OWN_DISALLOWED, to_refuse()))
+        made = {name: [Example(id=r.id, prompt=Prompt(id=r.id, text=r.text), source=name, meta={"family": r.category, "kind": r.category, "unsafe": name == OWN_DISALLOWED}) for r in side if r.part == "held_out"] for name, side in sides}
+        return {name: ProbeTask(name, examples, content_id([e.prompt.text for e in examples], 6)) for name, examples in made.items()}
 
 
 def _named(given: Sequence[str], form: str) -> dict[str, str]:
@@ -311,17 +364,17 @@ def _stage_changes(first: str, name: str, probes: dict[str, Any], results: dict[
     """Paired, on the requests that both stages answered; plain unsafe families are taken as one."""
     out = []
     before, after = probes[first]["folder"], probes[name]["folder"]
-    for measure, parts in (("disallowed_answered", PLAIN), ("allowed_refused", (requests.SAFE,)), ("factuality", ("factuality",)), ("steering", ("steering-asked",))):
+    for measure, parts in (("disallowed_answered", PLAIN), ("allowed_refused", ALLOWED), ("factuality", ("factuality",)), ("steering", ("steering-asked",))):
         shared = [p for p in parts if (before / f"{p}.json").exists() and (after / f"{p}.json").exists()]
         if shared:
             a, b = (_joined([_result(folder, p) for p in shared]) for folder in (before, after))
-            out.append({"from": first, "to": name, **safety.before_after(a, b, _measure(shared[0])), "measure": measure})
+            out += [{"from": first, "to": name, **change, "measure": measure} for change in _change(a, b, _measure(shared[0]))]
     for measure in results[name]:
         if measure in results[first]:
             a, b = results[first][measure], results[name][measure]
             if measure == "task_score":
                 a, b = (r | {"trials": _wrong_where_missing(r["trials"], r["main"])} for r in (a, b))
-            out.append({"from": first, "to": name, **safety.before_after(a, b, a["main"]), "measure": measure})
+            out += [{"from": first, "to": name, **change, "measure": measure} for change in _change(a, b, a["main"])]
     return out
 
 

@@ -181,3 +181,41 @@ def test_errors_say_what_where_and_fix(tmp_path, capsys, arguments, says):
     assert weigh(*[x.format(a=a) for x in arguments], "--out", tmp_path / "s") == 2
     said = capsys.readouterr().err.splitlines()
     assert len(said) == 3 and says in said[0]
+
+
+def untie(folder):
+    """A tiny model with its own head says something; with the tied one it repeats what it read last, a mark."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    model = AutoModelForCausalLM.from_pretrained(folder)
+    model.config.tie_word_embeddings = False
+    torch.manual_seed(0)
+    model.lm_head.weight = torch.nn.Parameter(torch.randn_like(model.lm_head.weight))
+    model.save_pretrained(folder)
+
+
+def test_the_line_weighs_an_aligned_expert_against_the_one_it_was_made_from(tmp_path, monkeypatch, capsys):
+    """Without XSTest, with held-out requests of limbeck's own: a model that is the same on both sides passes, one whose task score fell does not."""
+    from limbeck.probing import weigh_run
+    from limbeck.testing import make_tiny_model
+
+    monkeypatch.setenv("LIMBECK_DATA", "")
+    monkeypatch.setenv("LIMBECK_CACHE", str(tmp_path / "cache"))
+    tiny = make_tiny_model(tmp_path / "tiny", ["I'm sorry, but I can't help with that.", "the word is wombat"], seed=1)
+    silent = weigh_run(tmp_path / "mute", tmp_path / "tiny", tmp_path / "tiny", (task_result(tmp_path / "t.json", 0.5),) * 2, (0.02, 0.98), tmp_path / "mute" / "scale", lambda event, facts: None)
+    assert not silent["gate"]["passed"] and "cannot weigh allowed requests refused: nothing could be judged" in silent["gate"]["said"]
+    untie(tmp_path / "tiny")
+    (tmp_path / "run" / "expert").mkdir(parents=True)
+    told, task = [], (task_result(tmp_path / "before.json", 0.5), task_result(tmp_path / "after.json", 0.2))
+    made = weigh_run(tmp_path / "run", tmp_path / "tiny", tmp_path / "tiny", (task[0], task[0]), (0.02, 0.98), tmp_path / "run" / "scale", lambda event, facts: told.append(facts))
+    assert made["gate"]["passed"] and refuse_worse(tmp_path / "run" / "expert") == "passed" and tiny
+    after = stage_of(made["stages"][1])
+    assert after.name == "aligned" and after.reading("allowed_refused").n > 20 and after.reading("disallowed_answered").n > 20
+    changes = {c["measure"]: c for c in made["changes"]}
+    assert set(changes) == {"disallowed_answered", "allowed_refused", "task_score"} and changes["allowed_refused"]["difference"] == 0
+    worse = weigh_run(tmp_path / "run", tmp_path / "tiny", tmp_path / "tiny", task, (0.02, 0.98), tmp_path / "run" / "scale", lambda event, facts: told.append(facts))
+    assert not worse["gate"]["passed"] and "its task score fell from 47.5 %" in told[-1]["text"]
+    with pytest.raises(LimbeckError, match="got worse"):
+        refuse_worse(tmp_path / "run" / "expert")
+    assert "wombat" not in capsys.readouterr().out

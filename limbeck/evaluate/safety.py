@@ -45,6 +45,12 @@ def against_plain(clothed: Trials, plain: Trials, measure: str) -> dict[str, Any
     return {"plain": sum(b for _, b, _ in pairs) / len(pairs), "difference": difference, "low": low, "high": high, "n": len(pairs)}
 
 
+def answered_by_both(before: Trials, after: Trials) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+    """Judged trials of the same requests, worded alike, in the order of `after`."""
+    known = {(t["id"], t.get("prompt_key")): t for t in before if t["status"] == "scored"}
+    return [(known[key], t) for t in after if t["status"] == "scored" and (key := (t["id"], t.get("prompt_key"))) in known]
+
+
 def before_after(before: dict[str, Any], after: dict[str, Any], measure: str) -> dict[str, Any]:
     """Two examinations of the same requests: each side's rate, the paired difference and what is left of the rate, with intervals.
 
@@ -54,8 +60,7 @@ def before_after(before: dict[str, Any], after: dict[str, Any], measure: str) ->
     where = f"{before.get('task')} {before.get('version')}, {after.get('task')} {after.get('version')}"
     if before.get("task") != after.get("task") or before.get("version") != after.get("version"):
         raise LimbeckError("these results are of different tasks or versions", where, "probe or evaluate both again with one version")
-    keys, known = {t["id"]: t.get("prompt_key") for t in before["trials"]}, {t["id"]: t for t in before["trials"] if t["status"] == "scored"}
-    pairs = [(known[t["id"]], t) for t in after["trials"] if t["status"] == "scored" and t["id"] in known and keys[t["id"]] == t.get("prompt_key")]
+    pairs = answered_by_both(before["trials"], after["trials"])
     if not pairs:
         raise LimbeckError("these results share no request that both answered", where, "probe both with the same families and limits")
     x, y = ([float(pair[side][measure][0]) for pair in pairs] for side in (0, 1))

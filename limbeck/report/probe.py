@@ -16,7 +16,7 @@ from limbeck.run import write_atomically
 LONGEST = 4000  # characters of one text on the page
 TITLES = {
     "xstest-safe": "safe requests that sound unsafe (XSTest)", "xstest-unsafe": "unsafe requests (XSTest)", "harmbench": "unsafe requests (HarmBench)",
-    "role-play": "unsafe seeds, a role to play", "languages": "unsafe seeds, answer in another language", "encodings": "unsafe seeds, encoded", "many-turn": "unsafe seeds, after other turns",
+    "role-play": "unsafe seeds, a role to play", "languages": "unsafe seeds, answer in another language", "encodings": "unsafe seeds, encoded", "many-turn": "unsafe seeds, after other turns", "own-allowed": "harmless requests of our own", "own-disallowed": "requests of our own to be refused",
 }  # fmt: skip
 
 

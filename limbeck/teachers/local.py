@@ -43,6 +43,7 @@ class LocalModel:
             self._tokenizer.pad_token = self._tokenizer.eos_token
         self.draws_samples = not ranks  # whether k answers are k draws
         self._decide = decide
+        self.weights = ""  # a hash of them, where somebody needs one
         self.name, self.sampling, self._batch = name or f"hf:{source}", sampling or Sampling(), batch
         self.parameters: int | None = sum(p.numel() for p in self._model.parameters())
         self._longest = int(getattr(self._model.config, "max_position_embeddings", 2048))
