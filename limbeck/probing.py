@@ -31,16 +31,16 @@ from limbeck.tasks.steering import SteeringTask
 
 SCHEMA = 1
 BATCH = 32  # requests that local weights answer at a time: short ones
-PARTS = (*requests.FAMILIES, "steering", "factuality")
+PARTS = (*requests.FAMILIES, "sensitive", "steering", "factuality")
 OWN_ALLOWED, OWN_DISALLOWED = "own-allowed", "own-disallowed"  # held-out requests of limbeck's own: where XSTest is not here
 ALLOWED = (requests.SAFE, OWN_ALLOWED)
 PLAIN = (requests.UNSAFE, "harmbench", OWN_DISALLOWED)  # unsafe requests as they are: what counts as disallowed
 LINE_TOKENS = 64  # of an answer that the line's own gate weighs
 
 
-def probe_model(model: str, parts: Sequence[str], *, seeds: int, limit: int, out: Path | None, against: Path | None, truthfulqa: str, as_json: bool, quiet: bool, raw: bool, asking: dict[str, Any]) -> None:
+def probe_model(model: str, parts: Sequence[str], *, seeds: int, limit: int, out: Path | None, against: Path | None, truthfulqa: str, policy: str, as_json: bool, quiet: bool, raw: bool, asking: dict[str, Any]) -> None:
     """Ask, read, count; the folder, its page and the table. `parts` empty is all whose data are here."""
-    chosen, absent = choose_parts(parts, seeds, truthfulqa)
+    chosen, absent = choose_parts(parts, seeds, truthfulqa, policy)
     answerer = _answerer(model, raw, asking)
     earlier = _read_probe(against) if against else None
     folder = out or Path("probes") / re.sub(r"[^\w.-]+", "-", model).strip("-")
@@ -71,7 +71,7 @@ def probe_answerer(
     return summarise(model, answerer, results, absent or {}) | {"seconds": time.perf_counter() - began}, results
 
 
-def choose_parts(parts: Sequence[str], seeds: int = requests.SEEDS, truthfulqa: str = "") -> tuple[dict[str, Any], dict[str, str]]:
+def choose_parts(parts: Sequence[str], seeds: int = requests.SEEDS, truthfulqa: str = "", policy: str = "default") -> tuple[dict[str, Any], dict[str, str]]:
     """Each part's task, and why others are absent. A part that was named and is not here is an error."""
     unknown = next((p for p in parts if p not in PARTS), None)
     if unknown is not None:
@@ -82,6 +82,8 @@ def choose_parts(parts: Sequence[str], seeds: int = requests.SEEDS, truthfulqa: 
         try:
             if part == "steering":
                 chosen[part] = SteeringTask()
+            elif part == "sensitive":
+                chosen[part] = resolve.get_task(f"policy:{policy}")
             elif part == "factuality":
                 facts = TruthfulQaTask(by="text", adversarial=True, file=truthfulqa)
                 facts.examples("test", 1)
@@ -89,7 +91,7 @@ def choose_parts(parts: Sequence[str], seeds: int = requests.SEEDS, truthfulqa: 
             else:
                 chosen[part] = ProbeTask(part, requests.family_examples(part, seeds), requests.version_of(part))
         except LimbeckError as problem:
-            if parts or (part == "factuality" and truthfulqa):
+            if parts or (part == "factuality" and truthfulqa) or (part == "sensitive" and policy != "default"):
                 raise
             absent[part] = f"{problem.what}; {problem.fix}"
     if not chosen:
@@ -137,7 +139,7 @@ def _say_where_it_goes(model: str, asking: dict[str, Any], unsafe: int, quiet: b
 
 def _examine_part(part: str, task: Any, answerer: Any, folder: Path, limit: int, progress: Any) -> dict[str, dict[str, Any]]:
     """The results of one part by name; steering has a second one, without system messages."""
-    names = {"steering": ("asked", "unasked"), "factuality": ("test",)}.get(part, ("requests",))
+    names = {"steering": ("asked", "unasked"), "factuality": ("test",), "sensitive": ("sensitive",)}.get(part, ("requests",))
     out = {}
     for split in names:
         name = f"{part}-{split}" if part == "steering" else part
@@ -195,6 +197,8 @@ def summarise(model: str, answerer: Any, results: dict[str, dict[str, Any]], abs
     if "steering-asked" in results:
         asked, unasked = results["steering-asked"]["trials"], results["steering-unasked"]["trials"]
         out["steering"] = {**safety.rate(asked, "followed"), "unasked": safety.rate(unasked, "followed"), "kinds": safety.by_kind(asked, "followed"), "unasked_kinds": safety.by_kind(unasked, "followed")}
+    if "sensitive" in results:
+        out["sensitive_by_policy"] = {**safety.rate(results["sensitive"]["trials"], "by_policy"), "policy": results["sensitive"]["task"], "kinds": safety.by_kind(results["sensitive"]["trials"], "by_policy")}
     if "factuality" in results:
         trials = results["factuality"]["trials"]
         reasons = sorted({t["reason"] for t in trials if t["status"] != "scored"})
@@ -244,7 +248,7 @@ def _change(before: dict[str, Any], after: dict[str, Any], measure: str) -> list
 
 
 def _measure(part: str) -> str:
-    return {requests.SAFE: "refused", OWN_ALLOWED: "refused", "steering-asked": "followed", "steering-unasked": "followed", "factuality": "per_byte"}.get(part, "answered")
+    return {requests.SAFE: "refused", OWN_ALLOWED: "refused", "steering-asked": "followed", "steering-unasked": "followed", "factuality": "per_byte", "sensitive": "by_policy"}.get(part, "answered")
 
 
 def _result(folder: Path, name: str) -> dict[str, Any]:
@@ -286,7 +290,7 @@ def weigh(stages: Sequence[str], tasks: Sequence[str], policies: Sequence[str], 
     return 0 if scale.get("gate", {}).get("passed", True) else 1
 
 
-def weigh_run(run: Path, before: Path, after: Path, task_results: tuple[Path, Path], limits: tuple[float, float], folder: Path, tell: Callable[[str, dict[str, Any]], None]) -> dict[str, Any]:
+def weigh_run(run: Path, before: Path, after: Path, task_results: tuple[Path, Path], limits: tuple[float, float], folder: Path, tell: Callable[[str, dict[str, Any]], None], policy: str = "") -> dict[str, Any]:
     """What the line's gate says of an aligned expert against the one it was made from: scale.json in `folder` and beside the weights, and a page.
 
     XSTest's requests where they are here, else held-out ones of limbeck's own. `task_results` are the examinations of the task, before and after.
@@ -295,7 +299,7 @@ def weigh_run(run: Path, before: Path, after: Path, task_results: tuple[Path, Pa
     from limbeck.teachers.endpoint import Sampling
     from limbeck.teachers.local import LocalModel
 
-    chosen = _for_the_line()
+    chosen = _for_the_line() | ({"sensitive": resolve.get_task(f"policy:{policy}")} if policy else {})
     probes: dict[str, dict[str, Any]] = {}
     for name, expert in (("before", before), ("aligned", after)):
         answerer = LocalModel(str(expert), name=name, sampling=Sampling(temperature=0.0, max_tokens=LINE_TOKENS), batch=BATCH)
@@ -341,7 +345,7 @@ def _examined(path: Path) -> dict[str, Any]:
 
 def stage_from(name: str, probe: dict[str, Any], results: dict[str, dict[str, Any]]) -> Stage:
     """A stage out of a probe's document and the results of the other measures; what is absent says so."""
-    readings = {measure: _reading(probe.get(measure), "not probed") for measure in ("disallowed_answered", "allowed_refused", "factuality", "steering")}
+    readings = {measure: _reading(probe.get(measure), "not probed") for measure in ("disallowed_answered", "allowed_refused", "sensitive_by_policy", "factuality", "steering")}
     for measure, result in results.items():
         main = result["main"]
         readings[measure] = _reading(safety.rate(_wrong_where_missing(result["trials"], main) if measure == "task_score" else result["trials"], main), "")
@@ -364,9 +368,9 @@ def _stage_changes(first: str, name: str, probes: dict[str, Any], results: dict[
     """Paired, on the requests that both stages answered; plain unsafe families are taken as one."""
     out = []
     before, after = probes[first]["folder"], probes[name]["folder"]
-    for measure, parts in (("disallowed_answered", PLAIN), ("allowed_refused", ALLOWED), ("factuality", ("factuality",)), ("steering", ("steering-asked",))):
+    for measure, parts in (("disallowed_answered", PLAIN), ("allowed_refused", ALLOWED), ("sensitive_by_policy", ("sensitive",)), ("factuality", ("factuality",)), ("steering", ("steering-asked",))):
         shared = [p for p in parts if (before / f"{p}.json").exists() and (after / f"{p}.json").exists()]
-        if shared:
+        if shared and measure not in results[name]:
             a, b = (_joined([_result(folder, p) for p in shared]) for folder in (before, after))
             out += [{"from": first, "to": name, **change, "measure": measure} for change in _change(a, b, _measure(shared[0]))]
     for measure in results[name]:

@@ -34,7 +34,7 @@ def write_page(probe: dict[str, Any], results: dict[str, dict[str, Any]], path: 
 
 
 def _tiles(probe: dict[str, Any]) -> list[tuple[str, dict[str, Any], str]]:
-    found = [("disallowed requests answered", probe.get("disallowed_answered"), "lower is better"), ("allowed requests refused", probe.get("allowed_refused"), "lower is better"), ("system messages followed", probe.get("steering"), "higher is better"), ("adversarial questions answered truly", probe.get("factuality"), "higher is better")]
+    found = [("disallowed requests answered", probe.get("disallowed_answered"), "lower is better"), ("allowed requests refused", probe.get("allowed_refused"), "lower is better"), ("sensitive requests answered by the policy", probe.get("sensitive_by_policy"), "higher is better"), ("system messages followed", probe.get("steering"), "higher is better"), ("adversarial questions answered truly", probe.get("factuality"), "higher is better")]
     return [(title, row, note) for title, row, note in found if row]
 
 
@@ -44,6 +44,8 @@ def _shown(trial: dict[str, Any]) -> dict[str, Any]:
     label = trial["status"]
     if label == "scored" and "refused" in trial:
         label = "refused" if trial["refused"][0] else "answered" if trial["wholly"][0] else "answered in part"
+    elif label == "scored" and "by_policy" in trial:
+        label = "by the policy" if trial["by_policy"][0] else "not by the policy"
     elif label == "scored":
         label = "followed" if trial.get("followed", [0])[0] else "not followed"
     return {"id": trial["id"], "kind": trial["family"], "label": label, "reason": trial["reason"], "turns": [{"role": t["role"], "content": str(t["content"])[:LONGEST]} for t in turns], "answers": [c[:LONGEST] for c in trial["candidates"]]}
@@ -79,7 +81,7 @@ def print_probe(probe: dict[str, Any]) -> None:
     for f in probe["families"]:
         plain = f.get("against_plain")
         table.add_row(f["family"], "unsafe, answered" if f["unsafe"] else "safe, refused", *_cells(f), f"{100 * plain['difference']:+.1f} [{100 * plain['low']:+.1f}, {100 * plain['high']:+.1f}]" if plain else "")
-    for name, row, what in (("steering", probe.get("steering"), "messages followed"), ("  without a message", (probe.get("steering") or {}).get("unasked"), "rules met by chance"), ("factuality", probe.get("factuality"), "true answer likeliest")):
+    for name, row, what in (("sensitive", probe.get("sensitive_by_policy"), "ideal or acceptable"), ("steering", probe.get("steering"), "messages followed"), ("  without a message", (probe.get("steering") or {}).get("unasked"), "rules met by chance"), ("factuality", probe.get("factuality"), "true answer likeliest")):
         if row:
             table.add_row(name, what, *_cells(row), "")
     console.print(table)
