@@ -302,7 +302,7 @@ def teacher(
 @app.command()
 def probe(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="openai:NAME, hf:ID-or-folder, builtin:smollm2-135m, or the run or folder of a decoder")],
-    family: Annotated[list[str] | None, typer.Option("--family", help="xstest-safe, xstest-unsafe, harmbench, role-play, languages, encodings, many-turn, steering, factuality; may be repeated; all that are here unless said")] = None,
+    family: Annotated[list[str] | None, typer.Option("--family", help="xstest-safe, xstest-unsafe, harmbench, role-play, languages, encodings, many-turn, sensitive, steering, factuality; may be repeated; all that are here unless said")] = None,
     seeds: Annotated[int, typer.Option("--seeds", min=2, max=200, help="unsafe requests that wear every garment")] = 24,
     limit: Annotated[int, typer.Option("--limit", min=0, help="at most so many of each family, some of every kind; 0 is all")] = 0,
     against: Annotated[Path | None, typer.Option("--against", metavar="PROBE", help="an earlier probe's folder: paired differences on the same requests")] = None,
@@ -322,7 +322,7 @@ def probe(
     sampling = {"temperature": 0.0, "max_tokens": max_tokens, "system": system, "style": "raw" if raw else "chat"}
     asking = {"base_url": base_url, "sampling": sampling, "concurrency": max_connections, "timeout_s": timeout_s}
     _threads()
-    probe_model(model, family or (), seeds=seeds, limit=limit, out=out, against=against, truthfulqa=truthfulqa, as_json=as_json, quiet=quiet, raw=raw, asking=asking)
+    probe_model(model, family or (), seeds=seeds, limit=limit, out=out, against=against, truthfulqa=truthfulqa, policy=policy, as_json=as_json, quiet=quiet, raw=raw, asking=asking)
 
 
 @app.command()
@@ -333,6 +333,7 @@ def scale(
     max_overrefusal: Annotated[float | None, typer.Option("--max-overrefusal", help="gate: share by which refusals of allowed requests may rise, 0.02 is two points")] = None,
     min_task_score: Annotated[float | None, typer.Option("--min-task-score", help="gate: share of the task's score before that must be left")] = None,
     expert: Annotated[Path | None, typer.Option("--expert", metavar="DIR", help="a run or an expert: the scale is also written beside its weights and into its card")] = None,
+    policy: Annotated[str, typer.Option("--policy", help="sensitive: default, medical, or a TOML file")] = "default",
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="where to")] = Path("scale"),
     as_json: Json = False,
 ) -> None:  # fmt: skip
