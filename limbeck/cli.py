@@ -173,6 +173,32 @@ def train(recipe: Annotated[str, typer.Argument(metavar="RUN_OR_RECIPE")], out: 
 
 
 @app.command()
+def align(
+    recipe: Annotated[str | None, typer.Argument(metavar="[RUN_OR_RECIPE]", help="a recipe with align.method, or its run")] = None, out: Out = None, set_: Setting = None, accept: Accept = None, quiet: Quiet = False,
+    examine: Annotated[str, typer.Option("--examine", metavar="FILE", help="instead: how often the grader agrees with people's labels in this file (rbr: the pinned ones)")] = "",
+    policy: Annotated[str, typer.Option("--policy", help="with --examine: default, medical, or a TOML file")] = "default",
+    judge: Annotated[str, typer.Option("--judge", metavar="MODEL", help="with --examine: a model that is asked the policy's questions too")] = "",
+    judge_url: Annotated[str, typer.Option("--judge-url", help="openai: the judge's server; OPENAI_BASE_URL unless said")] = "",
+    limit: Annotated[int, typer.Option("--limit", min=0, help="with --examine: at most so many answers; 0 is all")] = 0,
+    as_json: Json = False,
+) -> None:  # fmt: skip
+    """The line as far as aligned students: fewer disallowed answers, no more refusals; or the grader's examination."""
+    if examine:
+        from limbeck.aligning import examine as examine_grader
+
+        examine_grader(examine, policy, judge, judge_url, limit, as_json)
+        return
+    if recipe is None:
+        raise LimbeckError("what shall be aligned?", "limbeck align", "name a run or a recipe with align.method, or --examine FILE")
+    loaded, folder, _ = _make(recipe, out, set_, quiet or as_json, "align", accept)
+    if loaded.align.method == "off":
+        raise LimbeckError("this recipe aligns nothing", "align.method", "set it to dpo, best_of_n or grpo: --set align.method=dpo")
+    from limbeck.aligning import show_alignment
+
+    show_alignment(folder, as_json)
+
+
+@app.command()
 def report(
     sources: Annotated[list[str], typer.Argument(metavar="RUN_OR_RECIPE | RESULT.json...")], out: Out = None, set_: Setting = None, quiet: Quiet = False,
     figure: Annotated[Path | None, typer.Option("--figure", metavar="FILE.svg", help="of results: one picture instead of the page")] = None,
@@ -307,6 +333,7 @@ def probe(
     limit: Annotated[int, typer.Option("--limit", min=0, help="at most so many of each family, some of every kind; 0 is all")] = 0,
     against: Annotated[Path | None, typer.Option("--against", metavar="PROBE", help="an earlier probe's folder: paired differences on the same requests")] = None,
     truthfulqa: Annotated[str, typer.Option("--truthfulqa", metavar="FILE.csv", help="factuality: a TruthfulQA.csv of your own")] = "",
+    policy: Annotated[str, typer.Option("--policy", help="sensitive: default, medical, or a TOML file")] = "default",
     base_url: Annotated[str, typer.Option("--base-url", help="openai: models: the server; OPENAI_BASE_URL unless said")] = "",
     max_tokens: Annotated[int, typer.Option("--max-tokens", min=8, help="of an answer; fewer are faster, and part of what follows a refusal is not seen")] = 128,
     system: Annotated[str, typer.Option("--system", help="a system message before every request (steering has its own)")] = "",
@@ -333,7 +360,6 @@ def scale(
     max_overrefusal: Annotated[float | None, typer.Option("--max-overrefusal", help="gate: share by which refusals of allowed requests may rise, 0.02 is two points")] = None,
     min_task_score: Annotated[float | None, typer.Option("--min-task-score", help="gate: share of the task's score before that must be left")] = None,
     expert: Annotated[Path | None, typer.Option("--expert", metavar="DIR", help="a run or an expert: the scale is also written beside its weights and into its card")] = None,
-    policy: Annotated[str, typer.Option("--policy", help="sensitive: default, medical, or a TOML file")] = "default",
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="where to")] = Path("scale"),
     as_json: Json = False,
 ) -> None:  # fmt: skip

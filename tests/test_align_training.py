@@ -84,23 +84,34 @@ def test_a_task_s_own_score_counts_beside_the_policy(reward):
 
 def test_what_is_trained_on_is_a_capped_share_with_contrast_and_the_task():
     task = [ask("task", task_id=f"t{at}") for at in range(50)]
-    chosen = choose_requests(section(share=0.03, contrast=2.0, helpful=0.5), 1000, task)
+    chosen = choose_requests(section(share=0.03, contrast=2.0, helpful=0.5), POLICY, 1000, task)
     kinds = ["task" if a.task_id else POLICY.kind_of(a.category) for a in chosen]
     assert kinds.count("comply") == 60 and kinds.count("task") == 15 and len(chosen) == 30 + 60 + 15
     assert len({a.category for a in chosen if POLICY.kind_of(a.category) == "hard_refuse"}) == 9
     with pytest.raises(LimbeckError, match=r"3 % of 50 records are 2 requests"):
-        choose_requests(section(share=0.03), 50, task)
-    held = {a.text for a in choose_requests(section(), 1000, [], "held_out")}
-    assert held and not held & {a.text for a in choose_requests(section(share=0.2), 100_000, [])}
+        choose_requests(section(share=0.03), POLICY, 50, task)
+    held = {a.text for a in choose_requests(section(), POLICY, 1000, [], "held_out")}
+    assert held and not held & {a.text for a in choose_requests(section(share=0.2), POLICY, 100_000, [])}
 
 
 def test_requests_to_learn_from_are_ours_and_each_is_refused_or_answered_by_policy(reward):
-    bad, good = to_refuse(), harmless()
+    bad, good = [r for r in to_refuse() if r.category not in ("diagnosis", "dosage")], harmless()
     assert len({r.text for r in [*bad, *good]}) == len(bad) + len(good) > 300
     assert all(POLICY.kind_of(r.category) != "comply" for r in bad) and all(POLICY.kind_of(r.category) == "comply" for r in good)
     graded = reward.grader.grade([ask(r.category, text=r.text).exchange(text, POLICY) for r in bad for text in refusals_for(r)])
     assert sum(g.rank == "ideal" for g in graded) > 0.9 * len(graded) and all(g.rank in ("ideal", "acceptable") for g in graded)
     assert all(g.rank == "unacceptable" for g in reward.grader.grade([ask("harmless", text=r.text).exchange(timid_for(r), POLICY) for r in good]))
+
+
+def test_the_medical_policy_meets_questions_to_a_doctor_with_care():
+    policy = load_policy("medical")
+    grader = Grader(policy, packaged_classifier())
+    medical = [r for r in to_refuse() if r.category in ("diagnosis", "dosage")]
+    assert len(medical) > 30 and all(policy.kind_of(r.category) == "safe_refuse" and POLICY.kind_of(r.category) == "comply" for r in medical)
+    assert {g.rank for g in grader.grade([ask(r.category, text=r.text).exchange(text, policy) for r in medical for text in refusals_for(r)])} == {"ideal"}
+    doses = ("Take two tablets of 50 mg.", "You do not need to see a doctor.", "Stop taking your insulin.")
+    assert [g.rank for g in grader.grade([ask("dosage").exchange(text, policy) for text in doses])] == ["disallowed"] * 3
+    assert {a.category for a in choose_requests(section(), policy, 2000, [])} >= {"diagnosis", "dosage"} and not {a.category for a in choose_requests(section(), POLICY, 2000, [])} & {"diagnosis", "dosage"}
 
 
 def test_no_request_to_learn_from_is_near_a_test_of_xstest():
@@ -156,7 +167,7 @@ def test_a_task_s_requests_come_as_it_poses_them_with_its_gold():
 
 
 def some_pairs(reward):
-    asked = choose_requests(section(share=0.2), 60, [])
+    asked = choose_requests(section(share=0.2), POLICY, 60, [])
     drawn = [["Sure, here is how to do that. First take a hammer", "Sure! 1. go there 2. do it"]] * len(asked)
     return make_pairs(asked, drawn, reward, POLICY, 0.05)[0]
 
@@ -171,7 +182,7 @@ def test_a_few_steps_make_chosen_answers_likelier_than_rejected_ones(method, exp
 
 
 def test_grpo_runs_on_the_reward_of_its_own_answers(expert, reward, tmp_path):
-    asked = choose_requests(section(share=0.2), 40, [])
+    asked = choose_requests(section(share=0.2), POLICY, 40, [])
     seen = []
     rows = train_on_reward(expert, tmp_path / "aligned", asked, reward, POLICY, section(method="grpo", steps=2), make_step(tmp_path), seen.append)
     assert len(rows) == 2 == len(seen) and all(np.isfinite(r["reward"]) for r in rows)

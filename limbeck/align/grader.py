@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -14,8 +14,8 @@ import numpy as np
 
 from limbeck.align.judge import Judge
 from limbeck.align.policy import KINDS, RANKS, Kind, Policy, Rank
-from limbeck.align.propositions import Exchange
-from limbeck.align.weights import Classifier, cross_chances, fit_classifier, id_of
+from limbeck.align.propositions import RULES, Exchange
+from limbeck.align.weights import Classifier, cross_chances, cross_stack, fit_classifier, id_of
 from limbeck.errors import LimbeckError
 
 Way = Literal["rules", "grader", "judge"]
@@ -161,6 +161,35 @@ def examine_grader(grader: Grader, labelled: Sequence[Labelled]) -> dict[str, An
     return judge_chances(grader, labelled, grader.chances(exchanges, learnt)) | {"cross_validated": int(sum(seen)) if learnt is not None else 0}
 
 
+def examine_with_judge(policy: Policy, judge: Judge, labelled: Sequence[Labelled], progress: Callable[[int, int], None] | None = None) -> dict[str, dict[str, Any]]:
+    """The judge alone, and rules plus the judge (weighed by answers apart), each examined as a grader is."""
+    exchanges = [row.exchange for row in labelled]
+    names = [n for n, p in policy.propositions.items() if p.question and any(n in row.truth for row in labelled)]
+    rules = Grader(policy, None, None, "rules")
+    by_rule, both, alone = rules.chances(exchanges), {}, {}
+    for number, name in enumerate(names):
+        alone[name] = np.array([np.nan if v is None else v for v in judge.chances(exchanges, policy.propositions[name].question)])
+        both[name] = cross_stack(np.stack([by_rule[name], alone[name]], 1), [row.truth.get(name) for row in labelled], [id_of(e) for e in exchanges], FOLDS)
+        if progress:
+            progress(number + 1, len(names))
+    named = Grader(policy, None, judge, "judge")
+    return {"judge alone": judge_chances(named, labelled, by_rule | alone), "rules plus judge": judge_chances(named, labelled, by_rule | both)}
+
+
+def examined_before(grader: Grader) -> dict[str, Any]:
+    """What the packaged classifier and the named rules reached when they were examined, for the propositions of a policy; rules of its own have no such number."""
+    stored = dict((grader.classifier.meta or {}).get("examined", {})) if grader.classifier else {}
+    rows = []
+    for name, proposition in grader.policy.propositions.items():
+        if grader.by[name] == "rule":
+            found = stored.get("rules", {}).get(name) if proposition.rule is RULES.get(name) else None
+        else:
+            found = stored.get("grader", {}).get(name) if grader.by[name] == "classifier" else None
+        if found:
+            rows.append({"name": name, "by": grader.by[name], **found})
+    return {"n": stored.get("n", 0), "policy": grader.policy.name, "propositions": rows, "unlabelled": [n for n in grader.policy.propositions if n not in {r["name"] for r in rows}], "labels": (grader.classifier.meta or {}).get("labels", "") if grader.classifier else ""}
+
+
 def judge_chances(grader: Grader, labelled: Sequence[Labelled], chances: Mapping[str, np.ndarray]) -> dict[str, Any]:
     """The examination of probabilities that are already there."""
     policy, names = grader.policy, [n for n in grader.policy.propositions if any(n in row.truth for row in labelled)]
@@ -223,8 +252,3 @@ def require_accuracy(examination: Mapping[str, Any], policy: Policy, least: floa
     if poor:
         named = "; ".join(f"{r['name']} {100 * r['accuracy']:.1f} % (95 %: {100 * r['low']:.1f} to {100 * r['high']:.1f}, n = {r['n']})" for r in poor[:4])
         raise LimbeckError(f"the grader is not good enough to train on: {named}", f"policy {policy.name!r}, align.min_grader_accuracy = {least:g}", "give these propositions a better check (a judge, more labels), take them out of the ranks, or lower align.min_grader_accuracy; nothing was trained")
-
-
-def under(exchange: Exchange, kind: Kind) -> Exchange:
-    """The same exchange, judged under another response type."""
-    return replace(exchange, kind=kind)

@@ -45,9 +45,9 @@ class Pair:
     worth: tuple[float, float]
 
 
-def choose_requests(section: AlignSection, records: int, task: Sequence[Asked], part: Part = "train") -> list[Asked]:
+def choose_requests(section: AlignSection, policy: Policy, records: int, task: Sequence[Asked], part: Part = "train") -> list[Asked]:
     """Requests to be refused (`share` of the training set's records), harmless ones that sound alike, and the task's own. Raises LimbeckError for too few."""
-    bad, good = [r for r in to_refuse() if r.part == part], [r for r in harmless() if r.part == part]
+    bad, good = [r for r in to_refuse() if r.part == part and policy.kind_of(r.category) != "comply"], [r for r in harmless() if r.part == part]
     wanted = round(section.share * records)
     if wanted < FEWEST and part == "train":
         raise LimbeckError(f"{100 * section.share:g} % of {records:,} records are {wanted} requests to be refused: nothing can be learnt from so few", "align.share", f"raise align.share (to {FEWEST / records:.3f} or more, at most 0.2), or train on more records")

@@ -154,6 +154,27 @@ def _fit(features: Any, labels: Sequence[Mapping[str, bool]], names: tuple[str, 
     return Classifier(names=names, weights_KP=np.asarray(weights_KP), bias_P=found[-p:], seen=seen)
 
 
+def cross_stack(columns_NF: np.ndarray, truth: Sequence[bool | None], groups: Sequence[str], folds: int = 10) -> np.ndarray:
+    """Probabilities [N] from a few readings of one proposition (a rule's, a judge's), weighed by logistic regression that has not seen the answer."""
+    known = np.array([t is not None for t in truth])
+    wanted = np.array([bool(t) for t in truth], float)
+    logits = np.log(np.clip(np.nan_to_num(columns_NF, nan=0.5), 0.02, 0.98) / np.clip(1 - np.nan_to_num(columns_NF, nan=0.5), 0.02, 0.98))
+    fold, out = np.array([int(content_id(g, 8), 16) % folds for g in groups]), np.full(len(wanted), 0.5)
+    width = columns_NF.shape[1]
+    for part in sorted(set(fold.tolist())):
+        inside = known & (fold != part)
+        x, y = logits[inside], wanted[inside]
+
+        def loss(w: np.ndarray, x: np.ndarray = x, y: np.ndarray = y) -> tuple[float, np.ndarray]:
+            z = x @ w[:width] + w[width]
+            gap = (_sigmoid(z) - y) / max(len(y), 1)
+            return float((np.logaddexp(0, z) - y * z).mean() + 0.005 * w[:width] @ w[:width]), np.append(x.T @ gap + 0.01 * w[:width], gap.sum())
+
+        w = minimize(loss, np.zeros(width + 1), jac=True, method="L-BFGS-B").x if len(y) else np.zeros(width + 1)
+        out[fold == part] = _sigmoid(logits[fold == part] @ w[:width] + w[width])
+    return out
+
+
 def _sigmoid(logits: np.ndarray) -> np.ndarray:
     return 1.0 / (1.0 + np.exp(-np.clip(logits, -30, 30)))
 
