@@ -61,11 +61,14 @@ def draw_families(families: list[dict[str, Any]]) -> str:
             plain = f.get("against_plain")
             if plain:
                 rows.append({"family": f["family"], "what": "the same seeds, plain", "value": 100 * plain["plain"], "low": 100 * plain["plain"], "high": 100 * plain["plain"]})
+    if not rows:
+        return ""
     order = [f["family"] for f in families]
-    kinds = ["unsafe, answered", "safe, refused", "the same seeds, plain"]
-    base = altair.Chart(altair.Data(values=rows)).encode(y=altair.Y("family:N", sort=order, title=None, axis=altair.Axis(labelLimit=110)), color=altair.Color("what:N", sort=kinds, title=None, scale=altair.Scale(domain=kinds, range=[COLOURS[1], COLOURS[0], COLOURS[7]]), legend=altair.Legend(columns=1)))
+    marks = {"unsafe, answered": (COLOURS[1], "circle"), "safe, refused": (COLOURS[0], "circle"), "the same seeds, plain": (COLOURS[7], "diamond")}
+    kinds = [kind for kind in marks if any(r["what"] == kind for r in rows)]
+    base = altair.Chart(altair.Data(values=rows)).encode(y=altair.Y("family:N", sort=order, title=None, axis=altair.Axis(labelLimit=110)), color=altair.Color("what:N", sort=kinds, title=None, scale=altair.Scale(domain=kinds, range=[marks[kind][0] for kind in kinds]), legend=altair.Legend(columns=1)))
     x = altair.X("value:Q", title="% of requests", scale=altair.Scale(domain=[0, 100]))
-    return to_svg((base.mark_rule(strokeWidth=2).encode(x=altair.X("low:Q", title="% of requests", scale=altair.Scale(domain=[0, 100])), x2="high:Q") + base.mark_point(size=60, filled=True, opacity=1).encode(x=x, shape=altair.Shape("what:N", sort=kinds, legend=None, scale=altair.Scale(domain=kinds, range=["circle", "circle", "diamond"])))).properties(width=230, height=altair.Step(26)).configure_axisX(titleColor=INK))
+    return to_svg((base.mark_rule(strokeWidth=2).encode(x=altair.X("low:Q", title="% of requests", scale=altair.Scale(domain=[0, 100])), x2="high:Q") + base.mark_point(size=60, filled=True, opacity=1).encode(x=x, shape=altair.Shape("what:N", sort=kinds, legend=None, scale=altair.Scale(domain=kinds, range=[marks[kind][1] for kind in kinds])))).properties(width=230, height=altair.Step(26)).configure_axisX(titleColor=INK))
 
 
 def print_probe(probe: dict[str, Any]) -> None:
