@@ -67,14 +67,15 @@ def _gate_line(scale: dict[str, Any]) -> str:
     weighed = scale.get("gate")
     if not weighed:
         return "<p class=note>No gate was asked for.</p>"
-    asked = f"refusals of allowed requests at most {100 * weighed['max_overrefusal']:.1f} points up, at least {100 * weighed['min_task_score']:.1f} % of the task score left"
-    return f"<p class={'good' if weighed['passed'] else 'bad'}>Gate from {html.escape(weighed['from'])} to {html.escape(weighed['to'])}: {'passed' if weighed['passed'] else 'not passed: ' + html.escape(weighed['said'])}</p><p class=note>Asked: {asked}.</p>"
+    asked = [f"refusals of allowed requests at most {100 * weighed['max_overrefusal']:.1f} points up"] if weighed["max_overrefusal"] < 1 else []
+    asked += [f"at least {100 * weighed['min_task_score']:.1f} % of the task score left"] if weighed["min_task_score"] > 0 else []
+    return f"<p class={'good' if weighed['passed'] else 'bad'}>Gate from {html.escape(weighed['from'])} to {html.escape(weighed['to'])}: {'passed' if weighed['passed'] else 'not passed: ' + html.escape(weighed['said'])}</p><p class=note>Asked: {', '.join(asked) or 'nothing'}.</p>"
 
 
 def _table(scale: dict[str, Any]) -> str:
-    head = "".join(f"<th>{html.escape(name)}" for name, _ in NAMES.values())
-    rows = "".join(f"<tr><td>{html.escape(s['name'])}{''.join('<td>' + html.escape(cell(s['readings'].get(m) or {})) for m in NAMES)}</tr>" for s in scale["stages"])
-    return f"<h2>Stages</h2><div class=scroll><table><tr><th>stage{head}</tr>{rows}</table></div><p class=note>% [95 % interval], n; a dash was not measured.</p>"
+    head = "".join(f"<th>{html.escape(s['name'])}" for s in scale["stages"])
+    rows = "".join(f"<tr><td>{html.escape(_title(m))}{''.join('<td>' + html.escape(cell(s['readings'].get(m) or {})) for s in scale['stages'])}</tr>" for m in NAMES)
+    return f"<h2>Stages</h2><div class=scroll><table><tr><th>measure{head}</tr>{rows}</table></div><p class=note>% [95 % interval], n; a dash was not measured.</p>"
 
 
 def _changes(scale: dict[str, Any]) -> str:
