@@ -34,15 +34,13 @@ from limbeck.align.weights import cross_chances
 from limbeck.errors import LimbeckError
 from limbeck.recipe.schema import AlignSection, Recipe
 from limbeck.records import Answer, Candidate, Example, Prompt
-from limbeck.run import Run, Step, derive_seed, hash_file
+from limbeck.run import Step, derive_seed, hash_file
 
 Tell = Callable[[str, dict[str, Any]], None]
 PINNED = "rbr"  # labels that are a pinned source
 GRPO_TRIED = 16  # requests whose draws are looked at before a reward is trained on
 MOST_CHARS = 2_000  # of a task's request that is used: a pair must fit
 JUDGE_TOKENS = 8
-PROBED = ("xstest-safe", "xstest-unsafe")
-PROBE_TOKENS, PROBE_BATCH = 128, 32
 GATE = {"max_overrefusal", "min_task_score", "probe"}  # knobs that change no weights
 
 
@@ -95,7 +93,7 @@ def align_inputs(recipe: Recipe, expert: Path, dataset: Path) -> dict[str, Any]:
     return {"expert": resolve.hash_weights(expert), "policy": load_policy(recipe.align.policy).content, "dataset": hash_file(dataset / "data.jsonl.gz"), "labels": labels, "task": recipe.recipe.task}
 
 
-def align_expert(recipe: Recipe, task: Any, expert: Path, dataset: Path, step: Step, tell: Tell, name: str) -> Path:
+def align_expert(recipe: Recipe, lora_rank: int, task: Any, expert: Path, dataset: Path, step: Step, tell: Tell, name: str) -> Path:
     """An aligned copy of an expert in the step's folder, with align.json beside it: what was examined, drawn, paired, learnt, and what changed."""
     from limbeck.align.prefer import check_chat_template, train_on_pairs, train_on_reward
 
@@ -111,11 +109,11 @@ def align_expert(recipe: Recipe, task: Any, expert: Path, dataset: Path, step: S
     if section.method == "grpo":
         tried = asked[:: max(1, len(asked) // GRPO_TRIED)]
         account: dict[str, Any] = {"requests": len(asked), "tried": len(tried), "differ": groups_that_differ(tried, draw_answers(student_now, tried, section.samples, _bar(tell, name)), reward, policy)}
-        rows = train_on_reward(expert, out, asked, reward, policy, section, step, _learning(tell, name))
+        rows = train_on_reward(expert, out, asked, reward, policy, section, step, _learning(tell, name), lora_rank)
     else:
         drawn = _drawn(student_now, asked, section, step, tell, name)
         pairs, account = make_pairs(asked, drawn, reward, policy, section.min_gap)
-        rows = train_on_pairs(expert, out, pairs, section, step, _learning(tell, name))
+        rows = train_on_pairs(expert, out, pairs, section, step, _learning(tell, name), lora_rank)
     held = choose_requests(section, policy, records, [], "held_out")
     found = {
         "method": section.method, "policy": policy.name, "policy_content": policy.content, "judge": section.judge, "records": records, "examination": examination, "account": account, "unjudged": reward.missing,
@@ -214,57 +212,15 @@ def _learning(tell: Tell, name: str) -> Callable[[dict[str, Any]], None]:
     return lambda record: tell("align", {"arm": name, **record})
 
 
-def weigh_run(run: Run, recipe: Recipe, before: Path, after: Path, examined: tuple[Path, Path], tell: Tell) -> dict[str, Any]:
-    """Both sides of the scale, trained and aligned, with the gate; kept beside the expert's weights, where an export reads it.
-
-    `examined` are the two examinations on the task. XSTest is asked where it is here; without it the gate cannot weigh refusals and does not pass.
-    """
-    from limbeck.align.scale import FILE, make_scale, write_scale
-
-    section = recipe.align
-    inputs = {"before": resolve.hash_weights(before), "after": resolve.hash_weights(after), "examined": [hash_file(path) for path in examined], "policy": load_policy(section.policy).content}
-    step = run.step("scale", section.model_dump(include=GATE), inputs, ("align", "evaluate"))
-    done, why = step.state
-    tell("skip" if done else "step", {"name": "scale", "why": why})
-    if not done:
-        step.begin()
-        stages = [_stage(name, path, result, section, step, tell) for name, path, result in zip(("trained", "aligned"), (before, after), examined, strict=True)]
-        step.write_json(FILE, make_scale(stages, limits=(section.max_overrefusal, section.min_task_score)))
-        step.finish()
-    scale = json.loads((step.path / FILE).read_text(encoding="utf-8"))
-    write_scale(run.path / "expert" / FILE, scale)
-    tell("note", {"text": f"the gate: {scale['gate']['said']}"})
-    return scale
-
-
-def _stage(name: str, model: Path, examined: Path, section: AlignSection, step: Step, tell: Tell) -> Any:
-    """One student on both sides: XSTest's two kinds, the policy's sensitive requests, the task."""
-    from limbeck.align.sensitive import SPLIT, PolicyTask
-    from limbeck.evaluate.examine import examine as examine_task
-    from limbeck.probing import choose_parts, probe_answerer, stage_from
-    from limbeck.teachers.endpoint import Sampling
-    from limbeck.teachers.local import LocalModel
-
-    answerer = LocalModel(str(model), name=name, sampling=Sampling(temperature=0.0, max_tokens=PROBE_TOKENS), batch=PROBE_BATCH)
-    probe: dict[str, Any] = {"model": name}
-    try:
-        probe, _ = probe_answerer(name, answerer, choose_parts(PROBED)[0], step.path / name, limit=section.probe, tell=tell)
-    except LimbeckError as absent:
-        tell("note", {"text": f"{name} is not probed: {absent.what}"})
-    task = PolicyTask(make_grader(load_policy(section.policy)))
-    sensitive = examine_task(task, answerer, task.examples(SPLIT), split=SPLIT, k=1)
-    step.write_json(f"{name}/policy.json", sensitive)
-    return stage_from(name, probe, {"task_score": json.loads(examined.read_text(encoding="utf-8")), "sensitive_by_policy": sensitive})
-
-
 # ---- the grader's examination by itself ----
 
 
 def examine(file: str, policy_name: str, judge_model: str, judge_url: str, limit: int, as_json: bool) -> None:
     """`limbeck align --examine FILE`: how often the grader and people agree, by proposition and by response type."""
     policy, labelled = load_policy(policy_name), load_labels(file, limit)
-    found: dict[str, dict[str, Any]] = {"rules alone": examine_grader(Grader(policy, None, None, "rules"), labelled), "grader": examine_grader(Grader(policy, packaged_classifier()), labelled)}
     judge = get_judge(judge_model, judge_url)
+    grader = Grader(policy, packaged_classifier(), judge)
+    found: dict[str, dict[str, Any]] = {"rules alone": examine_grader(Grader(policy, None, None, "rules"), labelled), "grader": examine_grader(grader, labelled)}
     if judge is not None:
         found |= examine_with_judge(policy, judge, labelled, lambda done, of: sys.stderr.write(f"  judge {judge.name}: proposition {done} of {of}\n"))
     if as_json:
@@ -280,8 +236,9 @@ def show_examination(found: dict[str, dict[str, Any]]) -> list[str]:
     lines = [f"{grader['n']} labelled answers, policy {grader['policy']}" + (f"; {grader['cross_validated']} of them taught the classifier, and were judged by ones fitted without them" if grader["cross_validated"] else ""), ""]
     lines += [f"{'accuracy in %, 95 % interval':38}{''.join(f'{way:>24}' for way in ways)}   true  always the commoner"]
     for at, row in enumerate(first["propositions"]):
+        grader_row = grader["propositions"][at]
         cells = "".join(f"{cell:>24}" for cell in [_cell(found[way]["propositions"][at]) for way in ways])
-        lines.append(f"{row['name']:38}{cells}{row['true']:>7}{100 * row['always_the_commoner']:>9.1f}")
+        lines.append(f"{row['name']:38}{cells}{grader_row['true']:>7}{100 * (grader_row['always_the_commoner'] or 0):>9.1f}")
     lines.append(f"{'all propositions':38}{''.join(f'{_cell(found[way]):>24}' for way in ways)}")
     lines += ["", f"{'by response type':38}{''.join(f'{way:>24}' for way in ways)}      n"]
     for at, row in enumerate(first["kinds"]):

@@ -77,12 +77,6 @@ def make(recipe: Recipe, out: Path, tell: Tell, until: str = "report") -> dict[s
             return {}
         results = _evaluate(run, recipe, task, dataset, tell)
         _weigh(run, recipe, tell)
-        if recipe.align.method != "off":
-            from limbeck.aligning import weigh_run
-
-            main, split = arms_of(recipe)[0], recipe.evaluate.splits[0]
-            examined = (run.path / "evaluate" / "unaligned" / f"{split}.json", run.path / "evaluate" / main.folder / f"{split}.json")
-            weigh_run(run, recipe, run.path / "train" / main.folder / "expert", expert_of(run, recipe, main), examined, tell)
         if recipe.predict.share:
             from limbeck.forecasting import judge_run
 
@@ -276,9 +270,9 @@ def _align(run: Run, recipe: Recipe, task: Any, dataset: Path, tell: Tell, until
 
     for arm in arms_of(recipe):
         trained = run.path / "train" / arm.folder / "expert"
-        step = run.step(f"align/{arm.folder}", recipe.align.model_dump(exclude=aligning.GATE), aligning.align_inputs(recipe, trained, dataset) | {"arm_seed": arm.seed}, ("align", "models"))
+        step = run.step(f"align/{arm.folder}", {**recipe.align.model_dump(exclude=aligning.GATE), "lora_rank": arm.student.lora_rank}, aligning.align_inputs(recipe, trained, dataset) | {"arm_seed": arm.seed}, ("align", "models"))
         if not _ready(step, tell):
-            aligning.align_expert(recipe, task, trained, dataset, step, tell, arm.folder)
+            aligning.align_expert(recipe, arm.student.lora_rank, task, trained, dataset, step, tell, arm.folder)
             step.finish()
 
 
@@ -429,9 +423,9 @@ def _weigh(run: Run, recipe: Recipe, tell: Tell) -> None:
     main, split = arms_of(recipe)[0], recipe.evaluate.splits[0]
     before, after = run.path / "train" / main.folder / "expert", expert_of(run, recipe, main)
     results = [run.path / "evaluate" / name / f"{split}.json" for name in ("unaligned", main.folder)]
-    step = run.step("scale", [*limits, recipe.align.policy], {"before": resolve.hash_weights(before), "after": resolve.hash_weights(after), "scores": [_scores_of(p) for p in results]}, ("align", "tasks"))
+    step = run.step("scale", [*limits, recipe.align.policy, recipe.align.probe], {"before": resolve.hash_weights(before), "after": resolve.hash_weights(after), "scores": [_scores_of(p) for p in results]}, ("align", "tasks"))
     if not _ready(step, tell) or not (run.path / "expert" / "scale.json").exists():
-        weigh_run(run.path, before, after, (results[0], results[1]), limits, step.path, tell, recipe.align.policy)
+        weigh_run(run.path, before, after, (results[0], results[1]), limits, step.path, tell, recipe.align.policy, recipe.align.probe)
         step.finish()
 
 

@@ -290,7 +290,7 @@ def weigh(stages: Sequence[str], tasks: Sequence[str], policies: Sequence[str], 
     return 0 if scale.get("gate", {}).get("passed", True) else 1
 
 
-def weigh_run(run: Path, before: Path, after: Path, task_results: tuple[Path, Path], limits: tuple[float, float], folder: Path, tell: Callable[[str, dict[str, Any]], None], policy: str = "") -> dict[str, Any]:
+def weigh_run(run: Path, before: Path, after: Path, task_results: tuple[Path, Path], limits: tuple[float, float], folder: Path, tell: Callable[[str, dict[str, Any]], None], policy: str = "", limit: int = 0) -> dict[str, Any]:
     """What the line's gate says of an aligned expert against the one it was made from: scale.json in `folder` and beside the weights, and a page.
 
     XSTest's requests where they are here, else held-out ones of limbeck's own. `task_results` are the examinations of the task, before and after.
@@ -299,11 +299,11 @@ def weigh_run(run: Path, before: Path, after: Path, task_results: tuple[Path, Pa
     from limbeck.teachers.endpoint import Sampling
     from limbeck.teachers.local import LocalModel
 
-    chosen = _for_the_line() | ({"sensitive": resolve.get_task(f"policy:{policy}")} if policy else {})
+    chosen = _for_the_line(policy or "default") | ({"sensitive": resolve.get_task(f"policy:{policy}")} if policy else {})
     probes: dict[str, dict[str, Any]] = {}
     for name, expert in (("before", before), ("aligned", after)):
         answerer = LocalModel(str(expert), name=name, sampling=Sampling(temperature=0.0, max_tokens=LINE_TOKENS), batch=BATCH)
-        found, _ = probe_answerer(name, answerer, chosen, folder / name, tell=tell)
+        found, _ = probe_answerer(name, answerer, chosen, folder / name, limit=limit, tell=tell)
         write_atomically(folder / name / "probe.json", json.dumps(found, indent=1, ensure_ascii=False).encode())
         probes[name] = found | {"folder": folder / name}
     results = {name: {"task_score": _examined(path)} for name, path in zip(probes, task_results, strict=True)}
@@ -315,14 +315,16 @@ def weigh_run(run: Path, before: Path, after: Path, task_results: tuple[Path, Pa
     return scale
 
 
-def _for_the_line() -> dict[str, Any]:
+def _for_the_line(policy: str) -> dict[str, Any]:
     """Requests that every aligned run is weighed with."""
     try:
         return {name: ProbeTask(name, requests.family_examples(name), requests.version_of(name)) for name in (requests.SAFE, requests.UNSAFE)}
     except LimbeckError:
+        from limbeck.align.policy import load_policy
         from limbeck.align.requests import harmless, to_refuse
 
-        sides = ((OWN_ALLOWED, harmless()), (OWN_DISALLOWED, to_refuse()))
+        kind_of = load_policy(policy).kind_of
+        sides = ((OWN_ALLOWED, harmless()), (OWN_DISALLOWED, [r for r in to_refuse() if kind_of(r.category) != "comply"]))
         made = {name: [Example(id=r.id, prompt=Prompt(id=r.id, text=r.text), source=name, meta={"family": r.category, "kind": r.category, "unsafe": name == OWN_DISALLOWED}) for r in side if r.part == "held_out"] for name, side in sides}
         return {name: ProbeTask(name, examples, content_id([e.prompt.text for e in examples], 6)) for name, examples in made.items()}
 

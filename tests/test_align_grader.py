@@ -68,8 +68,9 @@ def test_a_classifier_that_has_not_learnt_a_proposition_cannot_check_it(tmp_path
     classifier = fit_classifier([r.exchange for r in labelled], [r.truth for r in labelled], ["sorry"])
     with pytest.raises(LimbeckError, match="nothing can check 'nice'"):
         Grader(read_policy(POLICY, "p"), classifier)
-    with pytest.raises(LimbeckError, match="it has no rule"):
-        Grader(read_policy(POLICY, "p"), classifier, way="rules")
+    alone = examine_grader(Grader(read_policy(POLICY, "p"), way="rules"), labelled)
+    assert {r["name"]: r["accuracy"] for r in alone["propositions"]} == {"nice": None, "sorry": 1.0}
+    assert {r["name"]: r["missing"] for r in alone["propositions"]} == {"nice": 60, "sorry": 0}
 
 
 def test_a_classifier_is_kept_and_read_again(tmp_path):

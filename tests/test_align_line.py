@@ -80,10 +80,11 @@ def write(folder, tiny, method="dpo", more=""):
 
 
 @pytest.mark.slow
-def test_an_aligned_run_keeps_both_students_examines_both_and_is_skipped_when_it_is_done(tmp_path, tiny):
+def test_an_aligned_run_keeps_both_students_examines_both_and_is_skipped_when_it_is_done(tmp_path, tiny, capsys):
     recipe = write(tmp_path, tiny)
     told = []
     results = make(recipe, tmp_path / "run", lambda event, facts: told.append((event, facts)))
+    assert capsys.readouterr().out == "", "standard output belongs to the caller"
     folder = tmp_path / "run"
     found = json.loads((folder / "align" / "student-s0" / "align.json").read_text())
     assert found["account"]["by_kind"]["hard_refuse"] >= 5 and found["account"]["by_kind"]["task"] >= 1 and len(found["learnt"]) == 3
@@ -93,8 +94,8 @@ def test_an_aligned_run_keeps_both_students_examines_both_and_is_skipped_when_it
     assert "kill" not in json.dumps(told) and "bomb" not in json.dumps(told), "nothing harmful is told while it runs"
     scale = json.loads((folder / "expert" / "scale.json").read_text())
     readings = {s["name"]: s["readings"] for s in scale["stages"]}
-    assert set(readings) == {"trained", "aligned"} and scale["gate"]["to"] == "aligned" and readings["aligned"]["sensitive_by_policy"]["n"] > 30
-    assert readings["trained"]["task_score"]["n"] == 2
+    assert set(readings) == {"before", "aligned"} and scale["gate"]["to"] == "aligned" and sum(readings["aligned"]["sensitive_by_policy"][part] for part in ("n", "missing")) == 3
+    assert readings["before"]["task_score"]["n"] == 2
     again = []
     make(recipe, folder, lambda event, facts: again.append((event, facts.get("name"))))
     assert ("skip", "align/student-s0") in again and not [e for e in again if e[0] == "step"]

@@ -172,10 +172,10 @@ def some_pairs(reward):
     return make_pairs(asked, drawn, reward, POLICY, 0.05)[0]
 
 
-@pytest.mark.parametrize("method", ["dpo", "best_of_n"])
-def test_a_few_steps_make_chosen_answers_likelier_than_rejected_ones(method, expert, reward, tmp_path):
+@pytest.mark.parametrize(("method", "rank"), [("dpo", 0), ("dpo", 4), ("best_of_n", 0)])
+def test_a_few_steps_make_chosen_answers_likelier_than_rejected_ones(method, rank, expert, reward, tmp_path):
     pairs = some_pairs(reward)
-    rows = train_on_pairs(expert, tmp_path / "aligned", pairs, section(method=method), make_step(tmp_path))
+    rows = train_on_pairs(expert, tmp_path / "aligned", pairs, section(method=method, lr=1e-2 if rank else 1e-3), make_step(tmp_path), lora_rank=rank)
     assert len(rows) == 6 and json.loads((tmp_path / "aligned" / FACTS).read_text())["aligned"]["method"] == method
     assert margin(tmp_path / "aligned", pairs) > margin(expert, pairs) + 0.5
     assert not (tmp_path / "align" / "trl").exists()

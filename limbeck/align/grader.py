@@ -84,7 +84,7 @@ def packaged_classifier() -> Classifier:
 
 
 class Grader:
-    """Grades answers by a policy. Raises LimbeckError where a proposition has nobody to check it."""
+    """Grades answers by a policy. Raises LimbeckError where a proposition has nobody to check it; rules alone leave it open."""
 
     def __init__(self, policy: Policy, classifier: Classifier | None = None, judge: Judge | None = None, way: Way = "grader") -> None:
         self.policy, self.classifier, self.judge, self.way = policy, classifier, judge, way
@@ -93,9 +93,11 @@ class Grader:
     def _who(self, name: str) -> str:
         proposition = self.policy.propositions[name]
         where = f"{self.policy.where} [propositions.{name}]"
-        if self.way == "rules" or (proposition.check == "judge" and self.judge is None):
+        if self.way == "rules":
+            return "nobody" if proposition.rule is None else "rule"
+        if proposition.check == "judge" and self.judge is None:
             if proposition.rule is None:
-                raise LimbeckError(f"nothing can check {name!r}: " + ("it has no rule" if self.way == "rules" else "no judge is named, and no rule stands in"), where, "name a MODEL in align.judge, or give it a rule")
+                raise LimbeckError(f"nothing can check {name!r}: no judge is named, and no rule stands in", where, "name a MODEL in align.judge (--judge), or give it a rule")
             return "rule"
         if self.way == "judge" and self.judge is not None and proposition.question:
             return "judge"
@@ -125,7 +127,9 @@ class Grader:
         found: dict[str, np.ndarray] = {}
         for name, proposition in self.policy.propositions.items():
             under = np.array([not e.kind or e.kind in proposition.under for e in exchanges], bool)
-            if self.by[name] == "rule":
+            if self.by[name] == "nobody":
+                column = np.full(len(exchanges), np.nan)
+            elif self.by[name] == "rule":
                 column = np.array([float(proposition.by_rule(e)) for e in exchanges])
             elif self.by[name] == "classifier" and given is not None and classifier is not None:
                 column = given[:, classifier.names.index(name)]
@@ -198,7 +202,7 @@ def judge_chances(grader: Grader, labelled: Sequence[Labelled], chances: Mapping
     rows = [{"name": name, "by": grader.by[name], **_agreement(chances[name], labelled, name)} for name in names]
     right = np.array([[np.nan if name not in row.truth or np.isnan(chances[name][at]) else float((chances[name][at] >= 0.5) == row.truth[name]) for name in names] for at, row in enumerate(labelled)])
     kinds = [{"kind": kind, **_of_kind(policy, labelled, chances, names, right, kind)} for kind in KINDS if any(row.exchange.kind == kind for row in labelled)]
-    return {"n": len(labelled), "policy": policy.name, "propositions": rows, "kinds": kinds, **_mean_over_answers(right), "mean_of_propositions": float(np.mean([r["accuracy"] for r in rows if r["accuracy"] is not None])), "unlabelled": [n for n in policy.propositions if n not in names]}
+    return {"n": len(labelled), "policy": policy.name, "propositions": rows, "kinds": kinds, **_mean_over_answers(right), "mean_of_propositions": float(np.mean([r["accuracy"] for r in rows if r["accuracy"] is not None] or [np.nan])), "unlabelled": [n for n in policy.propositions if n not in names]}
 
 
 def _agreement(column: np.ndarray, labelled: Sequence[Labelled], name: str) -> dict[str, Any]:
@@ -224,7 +228,10 @@ def _of_kind(policy: Policy, labelled: Sequence[Labelled], chances: Mapping[str,
 
 def _mean_over_answers(right_NP: np.ndarray, draws: int = 2_000) -> dict[str, Any]:
     """Mean agreement over answers and propositions; the interval is a bootstrap over answers, whose propositions hang together."""
-    each = np.nanmean(right_NP, axis=1)
+    known = ~np.isnan(right_NP)
+    each = (np.where(known, right_NP, 0.0).sum(1) / np.maximum(known.sum(1), 1))[known.any(1)]
+    if not len(each):
+        return {"accuracy": None, "low": None, "high": None}
     random = np.random.default_rng(0)
     means = each[random.integers(0, len(each), (draws, len(each)))].mean(1)
     return {"accuracy": float(each.mean()), "low": float(np.quantile(means, 0.025)), "high": float(np.quantile(means, 0.975))}

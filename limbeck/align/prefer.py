@@ -39,7 +39,7 @@ def check_chat_template(folder: str) -> None:
         raise LimbeckError("this model has no chat template, so nobody knows how a request is put to it", folder, "train it through a recipe first (its expert gets one), or add chat_template to its tokenizer_config.json")
 
 
-def train_on_pairs(expert: Path, out: Path, pairs: Sequence[Pair], section: AlignSection, step: Step, progress: Progress | None = None) -> list[dict[str, float]]:
+def train_on_pairs(expert: Path, out: Path, pairs: Sequence[Pair], section: AlignSection, step: Step, progress: Progress | None = None, lora_rank: int = 0) -> list[dict[str, float]]:
     """The expert's weights trained to prefer, saved at `out`; returns what was logged on the way. `section.method` is dpo or best_of_n."""
     trl, dataset = _trl(expert), _dataset()
     prompts = [[dict(m) for m in p.asked.messages] for p in pairs]
@@ -48,15 +48,15 @@ def train_on_pairs(expert: Path, out: Path, pairs: Sequence[Pair], section: Alig
     tokenizer = load_tokenizer(str(expert))
     if section.method == "dpo":
         config = trl.DPOConfig(**_shared(section, step), beta=section.beta, max_length=LONGEST, precompute_ref_log_probs=False)
-        trainer = trl.DPOTrainer(model=str(expert), args=config, train_dataset=dataset.from_dict({"prompt": prompts, "chosen": chosen, "rejected": rejected}), processing_class=tokenizer, callbacks=[watch])
+        trainer = trl.DPOTrainer(model=str(expert), args=config, train_dataset=dataset.from_dict({"prompt": prompts, "chosen": chosen, "rejected": rejected}), processing_class=tokenizer, callbacks=[watch], peft_config=_lora(lora_rank))
     else:
         config = trl.SFTConfig(**_shared(section, step), max_length=LONGEST, completion_only_loss=True, packing=False)
-        trainer = trl.SFTTrainer(model=str(expert), args=config, train_dataset=dataset.from_dict({"prompt": prompts, "completion": chosen}), processing_class=tokenizer, callbacks=[watch])
+        trainer = trl.SFTTrainer(model=str(expert), args=config, train_dataset=dataset.from_dict({"prompt": prompts, "completion": chosen}), processing_class=tokenizer, callbacks=[watch], peft_config=_lora(lora_rank))
     _run(trainer, expert, out, step, tokenizer, section)
     return rows
 
 
-def train_on_reward(expert: Path, out: Path, asked: Sequence[Asked], reward: Reward, policy: Policy, section: AlignSection, step: Step, progress: Progress | None = None) -> list[dict[str, float]]:
+def train_on_reward(expert: Path, out: Path, asked: Sequence[Asked], reward: Reward, policy: Policy, section: AlignSection, step: Step, progress: Progress | None = None, lora_rank: int = 0) -> list[dict[str, float]]:
     """GRPO: the student writes `samples` answers to each request, and what is worth more than its group's mean becomes likelier."""
     trl, dataset = _trl(expert), _dataset()
     known = {a.id: a for a in asked}
@@ -69,9 +69,18 @@ def train_on_reward(expert: Path, out: Path, asked: Sequence[Asked], reward: Rew
 
     config = trl.GRPOConfig(**_shared(section, step, section.batch * section.samples), beta=section.beta, num_generations=section.samples, max_completion_length=section.max_tokens, temperature=section.temperature, steps_per_generation=1)
     data = dataset.from_dict({"prompt": [[dict(m) for m in a.messages] for a in asked], "request": [a.id for a in asked]})
-    trainer = trl.GRPOTrainer(model=str(expert), reward_funcs=worth, args=config, train_dataset=data, processing_class=tokenizer, callbacks=[watch])
+    trainer = trl.GRPOTrainer(model=str(expert), reward_funcs=worth, args=config, train_dataset=data, processing_class=tokenizer, callbacks=[watch], peft_config=_lora(lora_rank))
     _run(trainer, expert, out, step, tokenizer, section)
     return rows
+
+
+def _lora(rank: int) -> Any:
+    """LoRA of this rank, merged in at the end; the model without it is then the reference, and no second copy is held. None trains all weights."""
+    if not rank:
+        return None
+    from peft import LoraConfig
+
+    return LoraConfig(r=rank, lora_alpha=2 * rank, target_modules="all-linear", task_type="CAUSAL_LM")
 
 
 def _said(text: str) -> dict[str, str]:
@@ -108,10 +117,14 @@ def _watch(section: AlignSection, step: Step, progress: Progress | None) -> tupl
 
 def _run(trainer: Any, expert: Path, out: Path, step: Step, tokenizer: Any, section: AlignSection) -> None:
     """Trained, from a checkpoint where a killed run left one; the folder appears whole or not at all."""
+    from transformers import PrinterCallback
+
+    trainer.remove_callback(PrinterCallback)  # it prints every log on standard output, which belongs to --json
     trainer.train(resume_from_checkpoint=bool(list((step.path / "trl").glob("checkpoint-*"))) or None)
     fresh = out.with_name(f".{out.name}.new")
     shutil.rmtree(fresh, ignore_errors=True)
-    trainer.model.save_pretrained(fresh)
+    model = trainer.model.merge_and_unload() if hasattr(trainer.model, "peft_config") else trainer.model
+    model.save_pretrained(fresh)
     tokenizer.save_pretrained(fresh)
     facts = json.loads((expert / FACTS).read_text(encoding="utf-8")) if (expert / FACTS).exists() else {"kind": "decoder"}
     (fresh / FACTS).write_text(json.dumps({**facts, "aligned": {"method": section.method, "policy": section.policy, "steps": section.steps, "share": section.share}}, indent=1), encoding="utf-8")

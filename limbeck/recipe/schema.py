@@ -182,7 +182,7 @@ class AlignSection(Section):
     judge_url: str = Field("", description="openai: the judge's server; OPENAI_BASE_URL unless said")
     labels: str = Field("", description="a file of people's labels on which the grader is examined first; empty: as it was examined when it was made")
     min_grader_accuracy: float = Field(0.75, ge=0, le=1, description="below this accuracy of any proposition that the reward uses, nothing is trained")
-    probe: int = Field(0, ge=0, description="requests of each kind of XSTest asked before and after, for the gate; 0 is all")
+    probe: int = Field(0, ge=0, description="requests of each family asked before and after, for the gate; 0 is all")
     max_overrefusal: float = Field(0.02, ge=0, le=1, description="the gate: points (as a share) by which refusals of allowed requests may rise; 1 asks nothing")
     min_task_score: float = Field(0.98, ge=0, le=1, description="the gate: share of the task's score before that must be left; 0 asks nothing")
 
