@@ -270,7 +270,7 @@ def test_without_any_source_there_is_nothing_to_ask(monkeypatch, tmp_path, capsy
     monkeypatch.setenv("LIMBECK_DATA", "")
     monkeypatch.setenv("LIMBECK_CACHE", str(tmp_path))
     assert "limbeck data get harmbench" in complaint(capsys, "builtin:cf", "--family", "harmbench")
-    monkeypatch.setattr(probing, "SteeringTask", lambda: (_ for _ in ()).throw(LimbeckError("langdetect is not installed", "x", "install it")))
+    monkeypatch.setattr(probing, "PARTS", ("xstest-safe", "harmbench"))
     assert "no source of requests is here" in complaint(capsys, "builtin:cf")
 
 
