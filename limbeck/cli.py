@@ -166,6 +166,32 @@ def train(recipe: Annotated[str, typer.Argument(metavar="RUN_OR_RECIPE")], out: 
 
 
 @app.command()
+def align(
+    recipe: Annotated[str | None, typer.Argument(metavar="[RUN_OR_RECIPE]", help="a recipe with align.method, or its run")] = None, out: Out = None, set_: Setting = None, accept: Accept = None, quiet: Quiet = False,
+    examine: Annotated[str, typer.Option("--examine", metavar="FILE", help="instead: how often the grader agrees with people's labels in this file (rbr: the pinned ones)")] = "",
+    policy: Annotated[str, typer.Option("--policy", help="with --examine: default, medical, or a TOML file")] = "default",
+    judge: Annotated[str, typer.Option("--judge", metavar="MODEL", help="with --examine: a model that is asked the policy's questions too")] = "",
+    judge_url: Annotated[str, typer.Option("--judge-url", help="openai: the judge's server; OPENAI_BASE_URL unless said")] = "",
+    limit: Annotated[int, typer.Option("--limit", min=0, help="with --examine: at most so many answers; 0 is all")] = 0,
+    as_json: Json = False,
+) -> None:  # fmt: skip
+    """The line as far as aligned students: fewer disallowed answers, no more refusals; or the grader's examination."""
+    if examine:
+        from limbeck.aligning import examine as examine_grader
+
+        examine_grader(examine, policy, judge, judge_url, limit, as_json)
+        return
+    if recipe is None:
+        raise LimbeckError("what shall be aligned?", "limbeck align", "name a run or a recipe with align.method, or --examine FILE")
+    loaded, folder, _ = _make(recipe, out, set_, quiet or as_json, "align", accept)
+    if loaded.align.method == "off":
+        raise LimbeckError("this recipe aligns nothing", "align.method", "set it to dpo, best_of_n or grpo: --set align.method=dpo")
+    from limbeck.aligning import show_alignment
+
+    show_alignment(folder, as_json)
+
+
+@app.command()
 def report(
     sources: Annotated[list[str], typer.Argument(metavar="RUN_OR_RECIPE | RESULT.json...")], out: Out = None, set_: Setting = None, quiet: Quiet = False,
     figure: Annotated[Path | None, typer.Option("--figure", metavar="FILE.svg", help="of results: one picture instead of the page")] = None,
@@ -293,17 +319,63 @@ def teacher(
 
 
 @app.command()
+def probe(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="openai:NAME, hf:ID-or-folder, builtin:smollm2-135m, or the run or folder of a decoder")],
+    family: Annotated[list[str] | None, typer.Option("--family", help="xstest-safe, xstest-unsafe, harmbench, role-play, languages, encodings, many-turn, sensitive, steering, factuality; may be repeated; all that are here unless said")] = None,
+    seeds: Annotated[int, typer.Option("--seeds", min=2, max=200, help="unsafe requests that wear every garment")] = 24,
+    limit: Annotated[int, typer.Option("--limit", min=0, help="at most so many of each family, some of every kind; 0 is all")] = 0,
+    against: Annotated[Path | None, typer.Option("--against", metavar="PROBE", help="an earlier probe's folder: paired differences on the same requests")] = None,
+    truthfulqa: Annotated[str, typer.Option("--truthfulqa", metavar="FILE.csv", help="factuality: a TruthfulQA.csv of your own")] = "",
+    policy: Annotated[str, typer.Option("--policy", help="sensitive: default, medical, or a TOML file")] = "default",
+    base_url: Annotated[str, typer.Option("--base-url", help="openai: models: the server; OPENAI_BASE_URL unless said")] = "",
+    max_tokens: Annotated[int, typer.Option("--max-tokens", min=8, help="of an answer; fewer are faster, and part of what follows a refusal is not seen")] = 128,
+    system: Annotated[str, typer.Option("--system", help="a system message before every request (steering has its own)")] = "",
+    raw: Annotated[bool, typer.Option("--raw", help="plain completions, no chat template")] = False,
+    max_connections: Annotated[int, typer.Option("--max-connections", min=1, max=4096)] = 32,
+    timeout_s: Annotated[float, typer.Option("--timeout", min=0.1, help="seconds for one request")] = 120.0,
+    out: Annotated[Path | None, typer.Option("--out", metavar="DIR", help="the probe's folder; probes/MODEL unless said")] = None,
+    as_json: Json = False, quiet: Quiet = False,
+) -> None:  # fmt: skip
+    """What a model refuses, what it should not refuse, whether it can be steered and tells the truth. Answers go on a page, folded; none is printed."""
+    from limbeck.probing import probe_model
+
+    sampling = {"temperature": 0.0, "max_tokens": max_tokens, "system": system, "style": "raw" if raw else "chat"}
+    asking = {"base_url": base_url, "sampling": sampling, "concurrency": max_connections, "timeout_s": timeout_s}
+    _threads()
+    probe_model(model, family or (), seeds=seeds, limit=limit, out=out, against=against, truthfulqa=truthfulqa, policy=policy, as_json=as_json, quiet=quiet, raw=raw, asking=asking)
+
+
+@app.command()
+def scale(
+    stages: Annotated[list[str], typer.Argument(metavar="NAME=PROBE...", help="stages in order, each a folder that `limbeck probe` wrote: before=probes/a after=probes/b")],
+    task: Annotated[list[str] | None, typer.Option("--task", metavar="NAME=RESULT.json", help="a stage's task score, from `limbeck evaluate --out`; may be repeated")] = None,
+    policy: Annotated[list[str] | None, typer.Option("--policy", metavar="NAME=RESULT.json", help="a stage's sensitive requests judged by a policy; may be repeated")] = None,
+    max_overrefusal: Annotated[float | None, typer.Option("--max-overrefusal", help="gate: share by which refusals of allowed requests may rise, 0.02 is two points")] = None,
+    min_task_score: Annotated[float | None, typer.Option("--min-task-score", help="gate: share of the task's score before that must be left")] = None,
+    expert: Annotated[Path | None, typer.Option("--expert", metavar="DIR", help="a run or an expert: the scale is also written beside its weights and into its card")] = None,
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="where to")] = Path("scale"),
+    as_json: Json = False,
+) -> None:  # fmt: skip
+    """Both sides of the scale at every stage, in one plot; exit 1 where the gate does not pass."""
+    from limbeck.probing import weigh
+
+    limits = None if max_overrefusal is None and min_task_score is None else (1.0 if max_overrefusal is None else max_overrefusal, min_task_score or 0.0)
+    raise typer.Exit(weigh(stages, task or (), policy or (), out=out, expert=expert, limits=limits, as_json=as_json))
+
+
+@app.command()
 def export(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="a run or an expert's folder")],
     to: Annotated[str, typer.Option("--to", help="hf: a folder in Hugging Face form")] = "hf",
     out: Annotated[Path | None, typer.Option("--out", metavar="DIR", help="where to; exported/NAME unless said")] = None,
     name: Annotated[str, typer.Option("--name", help="the published name; some terms ask how it begins")] = "",
     accept: Accept = None,
+    accept_worse: Annotated[bool, typer.Option("--accept-worse", help="although the gate of its scale.json did not pass")] = False,
 ) -> None:
     """An expert made ready to be given away: its terms heeded, its notices beside it."""
     from limbeck.exporting import export_expert
 
-    folder, owed = export_expert(model, to, out, name, accept or ())
+    folder, owed = export_expert(model, to, out, name, accept or (), accept_worse)
     sys.stdout.write(f"exported  {folder}\n" + "".join(f"owed      {line}\n" for line in owed))
 
 

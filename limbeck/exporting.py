@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from limbeck import resolve
+from limbeck.align.scale import refuse_worse
 from limbeck.catalog import terms
 from limbeck.errors import LimbeckError
 from limbeck.run import disk_error
@@ -14,8 +15,8 @@ from limbeck.run import disk_error
 FORMS = ("hf",)
 
 
-def export_expert(model: str, to: str, out: Path | None, name: str, accepted: Sequence[str]) -> tuple[Path, list[str]]:
-    """The new folder, and each duty as a sentence. Raises LimbeckError where terms forbid it, ask for another name, or are unknown."""
+def export_expert(model: str, to: str, out: Path | None, name: str, accepted: Sequence[str], accept_worse: bool = False) -> tuple[Path, list[str]]:
+    """The new folder, and each duty as a sentence. Raises LimbeckError where terms forbid it, ask for another name, or are unknown, or where its scale says that it got worse."""
     if to not in FORMS:
         raise LimbeckError(f"an expert cannot be exported as {to!r} yet", "--to", f"name one of: {', '.join(FORMS)}")
     source = resolve.expert_folder(model)
@@ -28,6 +29,7 @@ def export_expert(model: str, to: str, out: Path | None, name: str, accepted: Se
         raise LimbeckError("nothing says what binds this expert", str(path), "make its run again with this version: it writes terms.json")
     binding = terms.Binding.load(path)
     terms.gate(binding, "export", terms.Student(family=family_of_expert(binding), name=name), [*accepted, *(a.id for a in binding.accepted)])
+    refuse_worse(source, accept_worse)
     try:
         shutil.copytree(source, target, dirs_exist_ok=True)
     except OSError as problem:

@@ -1,4 +1,4 @@
-"""The whole line on one screen: distil, train each arm and seed, examine everybody, report."""
+"""The whole line on one screen: distil, train and align each arm and seed, examine everybody, report."""
 
 from __future__ import annotations
 
@@ -51,6 +51,10 @@ def make(recipe: Recipe, out: Path, tell: Tell, until: str = "report") -> dict[s
     kinds = [arm.student.kind for arm in arms_of(recipe)]
     tokenizing.check_own_tokenizer(recipe)
     teaching.check_recipe(recipe, kinds)
+    if recipe.align.method != "off":
+        from limbeck.aligning import check_align
+
+        check_align(recipe, kinds)
     task = resolve.get_task(recipe.recipe.task, code=recipe.distill.code or None)
     for name in recipe.evaluate.baselines:
         resolve.check_baseline(name, task)  # before hours of training, not after
@@ -68,15 +72,17 @@ def make(recipe: Recipe, out: Path, tell: Tell, until: str = "report") -> dict[s
         if until == "distill":
             return {}
         recipe = tokenizing.with_own_tokenizer(recipe, run, dataset)
-        binding = teaching.gate_train(dataset, recipe, [arm.student for arm in arms_of(recipe)])
+        binding = teaching.with_judge(teaching.gate_train(dataset, recipe, [arm.student for arm in arms_of(recipe)]), recipe)
         targets = _targets(run, recipe, dataset, tell)
         _seal(run, recipe, dataset, codec, targets, tell)
         _train(run, recipe, dataset, codec, targets, tell)
-        _choose(run, recipe)
+        _align(run, recipe, task, dataset, tell, until)
+        _choose(run, recipe, until)
         teaching.write_terms(run.path / "expert", binding, recipe)
-        if until == "train":
+        if until in ("train", "align"):
             return {}
         results = _evaluate(run, recipe, task, dataset, tell)
+        _weigh(run, recipe, tell)
         if recipe.predict.share:
             from limbeck.forecasting import judge_run
 
@@ -280,9 +286,29 @@ def _train_jobs(jobs: list[Any], arms: int, dataset: Path, codec: Any, report: C
         (job.step.path / "checkpoint.safetensors").unlink(missing_ok=True)
 
 
-def _choose(run: Run, recipe: Recipe) -> None:
+def _align(run: Run, recipe: Recipe, task: Any, dataset: Path, tell: Tell, until: str) -> None:
+    """Every arm and seed once more, towards the policy's better answers; a step of its own, so that the student from before stays."""
+    if recipe.align.method == "off" or until == "train":
+        return
+    from limbeck import aligning
+
+    for arm in arms_of(recipe):
+        trained = run.path / "train" / arm.folder / "expert"
+        step = run.step(f"align/{arm.folder}", {**recipe.align.model_dump(exclude=aligning.GATE), "lora_rank": arm.student.lora_rank}, aligning.align_inputs(recipe, trained, dataset) | {"arm_seed": arm.seed}, ("align", "models"))
+        if not _ready(step, tell):
+            aligning.align_expert(recipe, arm.student.lora_rank, task, trained, dataset, step, tell, arm.folder)
+            step.finish()
+
+
+def expert_of(run: Run, recipe: Recipe, arm: Arm) -> Path:
+    """Where an arm's expert lies: as it was aligned, or as it was trained where nothing is aligned."""
+    return run.path / ("train" if recipe.align.method == "off" else "align") / arm.folder / "expert"
+
+
+def _choose(run: Run, recipe: Recipe, until: str = "report") -> None:
     """The run's expert is the main student of the first seed, chosen before any score is seen."""
-    source = run.path / "train" / f"{MAIN}-s{recipe.recipe.seeds[0]}" / "expert"
+    main = arms_of(recipe)[0]
+    source = run.path / "train" / main.folder / "expert" if until == "train" else expert_of(run, recipe, main)
     target = run.path / "expert"
     if not (target / "config.json").exists() or resolve.hash_weights(target) != resolve.hash_weights(source):
         fresh = run.path / ".expert.new"
@@ -323,11 +349,14 @@ def _evaluate(run: Run, recipe: Recipe, task: Any, dataset: Path, tell: Tell) ->
     makers: dict[str, Any] = {}
     if recipe.teacher.model != "generator" and recipe.evaluate.teacher:
         makers["teacher"] = (recipe.teacher.model, lambda: teaching.get_examined(recipe.teacher, task, str(run.path.resolve())))
+    if recipe.align.method != "off":
+        unaligned = run.path / "train" / arms_of(recipe)[0].folder / "expert"
+        makers["unaligned"] = (resolve.hash_weights(unaligned), lambda: resolve.get_expert(str(unaligned), task, name="unaligned"))
     if recipe.student.source and recipe.evaluate.before:
         makers["before"] = (recipe.student.source, lambda: teaching.get_before(recipe, task, run.path / "expert"))
     ways, costs = {}, {}
     for arm in arms_of(recipe):
-        path = run.path / "train" / arm.folder / "expert"
+        path = expert_of(run, recipe, arm)
         ways[arm.name] = way = ways[arm.name] if arm.name in ways else _sweep(run, recipe, task, dataset, arm, path, tell)
         makers[arm.folder] = ([resolve.hash_weights(path), way], lambda path=path, arm=arm, way=way: load_swept(str(path), recipe.recipe.task, arm.folder, way))
         if recipe.evaluate.footprint and arm.name not in costs:
@@ -406,6 +435,27 @@ def _show_tables(task: Any, examples: list[Example], result: dict[str, Any], cou
         trial["table"] = example.prompt.context["table"]
         trial["gold_cells"] = marked(example.prompt, example.gold[0])
         trial["answer_cells"] = marked(example.prompt, trial["candidates"][0]) if trial["candidates"] else []
+
+
+def _weigh(run: Run, recipe: Recipe, tell: Tell) -> None:
+    """Both sides of the scale, before and after alignment: what the gate says lies beside the expert, and `limbeck export` reads it."""
+    limits = (recipe.align.max_overrefusal, recipe.align.min_task_score)
+    if recipe.align.method == "off":
+        return
+    from limbeck.probing import weigh_run
+
+    main, split = arms_of(recipe)[0], recipe.evaluate.splits[0]
+    before, after = run.path / "train" / main.folder / "expert", expert_of(run, recipe, main)
+    results = [run.path / "evaluate" / name / f"{split}.json" for name in ("unaligned", main.folder)]
+    step = run.step("scale", [*limits, recipe.align.policy, recipe.align.probe], {"before": resolve.hash_weights(before), "after": resolve.hash_weights(after), "scores": [_scores_of(p) for p in results]}, ("align", "tasks"))
+    if not _ready(step, tell) or not (run.path / "expert" / "scale.json").exists():
+        weigh_run(run.path, before, after, (results[0], results[1]), limits, step.path, tell, recipe.align.policy, recipe.align.probe)
+        step.finish()
+
+
+def _scores_of(result: Path) -> Any:
+    """What an examination found, without the seconds it took."""
+    return json.loads(result.read_text(encoding="utf-8"))["scores"]
 
 
 def _write_card(run: Run, recipe: Recipe, results: dict[str, Any]) -> None:

@@ -45,6 +45,10 @@ class Progress:
             self._bar(f"train {facts['arm']}", facts["step"], facts["steps"], f"loss {facts['loss']:.3f}  {facts['tokens_per_s']:,.0f} tokens/s")
         elif event == "train" and "on_policy_loss" in facts:
             self._bar(f"on-policy {facts['arm']}", facts["step"], facts["steps"], f"loss {facts['on_policy_loss']:.3f}")
+        elif event == "align" and "of" in facts:
+            self._bar(f"draw {facts['arm']}", facts["done"], facts["of"], "requests")
+        elif event == "align":
+            self._bar(f"align {facts['arm']}", facts["step"], facts["steps"], f"loss {facts['loss']:.3f}" if "loss" in facts else "")
         elif event == "evaluate":
             self._bar(f"{facts['answerer'][:24]} on {facts['split']}", facts["done"], facts["of"], f"{facts['usd']:.4f} USD" if facts.get("usd") else "")
 

@@ -62,6 +62,12 @@ def get_task(name: str, **settings: Any) -> Task:
 
             asked["judge"] = ask_with(asked["judge"])
         return _task_with(name, asked)
+    if name.startswith("policy:"):
+        from limbeck.align.grader import make_grader
+        from limbeck.align.policy import load_policy
+        from limbeck.align.sensitive import PolicyTask
+
+        return PolicyTask(make_grader(load_policy(name.removeprefix("policy:"))))
     if name.startswith("reasoning:"):
         from limbeck.tasks.reasoning import FamilyTask
 

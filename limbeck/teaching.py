@@ -162,6 +162,15 @@ def gate_before_asking(recipe: Recipe, task: Any, students: Sequence[StudentSect
             terms.gate(binding, "train", terms.Student(family=family_of(student), name=recipe.terms.name or recipe.recipe.name), recipe.terms.accept)
 
 
+def with_judge(binding: terms.Binding, recipe: Recipe) -> terms.Binding:
+    """What binds a dataset and also the answers that a judge chose among. Raises LimbeckError where the judge's terms forbid it."""
+    if recipe.align.method == "off" or not recipe.align.judge:
+        return binding
+    joined = binding.join_origin(f"judge {recipe.align.judge}", *terms.lineage("judge", recipe.align.judge))
+    terms.gate(joined, "train", terms.Student(family=family_of(recipe.student), name=recipe.terms.name or recipe.recipe.name), recipe.terms.accept)
+    return joined
+
+
 def family_of(student: StudentSection) -> str:
     """Whose model a student is, as licences mean it: the family of the weights it starts from, or its own."""
     return terms.family_of(student.source) if student.source else "own"

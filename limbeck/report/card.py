@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from limbeck.report.figures import label_of, named_scores
+from limbeck.report.scale import card_section
 from limbeck.run import write_atomically
 
 LIMITS = {
@@ -44,12 +45,18 @@ def write_card(expert_folder: Path, facts: dict[str, Any]) -> Path:
         f"# {recipe['recipe']['name']}: an expert for task {task}", "",
         f"{'An' if recipe['student']['kind'][0] in 'aeiou' else 'A'} {recipe['student']['kind']} network of {_parameters(results):,} parameters{_without_embeddings(expert_folder)}, {made}.", "",
         "## Numbers", "", f"{label_of(results['scores']).capitalize()} in % with 95 % intervals.", "", f"| {' | '.join(columns)} |", f"{'|---' * len(columns)}|",
-        *[_row(r, strict) for r in results["scores"]], "", "`nearest` and `majority` cost nothing.", "",
+        *[_row(r, strict) for r in results["scores"]], "", "`nearest` and `majority` cost nothing.", "", *_scale(expert_folder),
         "## Data", "", f"{recipe['distill']['prompts']:,} {data}; see distill/README.md of the run. No test text is among them.", *(["", *SOURCES[task]] if task in SOURCES else []), "",
         "## Limits", "", *LIMITS.get(task, LIMITS["cf"]), "", "## Use", "", "```", USES.get(task, USES["cf"]), "```", "",
     ]  # fmt: skip
     write_atomically(expert_folder / "README.md", "\n".join(lines).encode())
     return expert_folder / "README.md"
+
+
+def _scale(expert_folder: Path) -> list[str]:
+    """Both sides of the scale, where the expert was probed."""
+    path = expert_folder / "scale.json"
+    return card_section(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else []
 
 
 def _parameters(results: dict[str, Any]) -> int:

@@ -8,6 +8,7 @@ Prompt.context["choices"] are ranked by their probability. By "text" the choices
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import json
 import os
@@ -135,20 +136,48 @@ class TruthfulQaTask(ChoiceTask):
     """817 questions, one true answer (the best) among all false ones, in an order drawn for each question by its number.
 
     Differs: the published MC1 order puts the true answer first; shown to a model that would give it away.
+    `adversarial` keeps the questions that were chosen because a model answered them wrongly. `file` is a CSV of the user's own in the
+    same columns, in the place of the pinned one.
     """
 
     name = "truthfulqa"
     has_shots = False
 
+    def __init__(self, shots: int = 0, by: str = "letter", adversarial: bool = False, file: str = "") -> None:
+        super().__init__(shots, by)
+        self._adversarial, self._file = adversarial, file
+        content = _own_file(file) if file else b""
+        self.version += ("-adversarial" if adversarial else "") + (f"-own-{hashlib.sha256(content).hexdigest()[:8]}" if file else "")
+
     def _load(self, split: str) -> list[Example]:
-        rows = list(csv.DictReader(io.StringIO(read_source("truthfulqa", "truthfulqa/TruthfulQA.csv").decode("utf-8"))))
-        return [self._row(number, row) for number, row in enumerate(rows)]
+        content, where = (_own_file(self._file), self._file) if self._file else (read_source("truthfulqa", "truthfulqa/TruthfulQA.csv"), "truthfulqa/TruthfulQA.csv")
+        try:
+            rows = list(csv.DictReader(io.StringIO(content.decode("utf-8-sig"), newline="")))
+        except (UnicodeDecodeError, csv.Error) as problem:
+            raise LimbeckError(f"this is no CSV in UTF-8: {problem}", where, "name TruthfulQA.csv as it was published") from problem
+        needed = ("Question", "Best Answer", "Incorrect Answers", "Category", *(("Type",) if self._adversarial else ()))
+        missing = [c for c in needed if not rows or c not in rows[0]]
+        bare = next((n for n, row in enumerate(rows, 2) if not missing and not all((row[c] or "").strip() for c in needed[:3])), None)
+        if missing or bare:
+            what = f"there is no column {missing[0]!r}" if missing else f"row {bare} lacks a question, its best answer or a false one"
+            raise LimbeckError(what, where, f"columns needed: {', '.join(needed)}")
+        found = [self._row(number, row) for number, row in enumerate(rows) if not self._adversarial or row["Type"].strip() == "Adversarial"]
+        if not found:
+            raise LimbeckError("no question's Type is Adversarial", where, "name TruthfulQA.csv as it was published")
+        return found
 
     def _row(self, number: int, row: dict[str, str]) -> Example:
         best = row["Best Answer"].strip()
         false = [a for a in dict.fromkeys(part.strip() for part in row["Incorrect Answers"].split(";")) if a and a != best][: len(LETTERS) - 1]
         choices = shuffled([best, *false], number)
         return self._example(f"truthfulqa-{number}", row["Question"], choices, LETTERS[choices.index(best)], [], family=row["Category"])
+
+
+def _own_file(path: str) -> bytes:
+    try:
+        return Path(path).read_bytes()
+    except OSError as problem:
+        raise LimbeckError(f"the questions cannot be read: {problem.strerror or problem}", path, "name TruthfulQA.csv as it was published") from problem
 
 
 class GpqaTask(ChoiceTask):

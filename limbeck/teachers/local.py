@@ -44,10 +44,16 @@ class LocalModel:
             self._tokenizer.pad_token = self._tokenizer.eos_token
         self.draws_samples = not ranks  # whether k answers are k draws
         self._decide = decide
+        self.weights = ""  # a hash of them, where somebody needs one
         self.name, self.sampling = name or f"hf:{source}", sampling or Sampling()
         self.parameters: int | None = sum(p.numel() for p in self._model.parameters())
         self._batch, self._is_small = batch or BATCH, not batch and self.parameters < SMALL
         self._longest = int(getattr(self._model.config, "max_position_embeddings", 2048))
+
+    @property
+    def has_chat(self) -> bool:
+        """Whether its tokenizer says how a conversation is written."""
+        return bool(self._tokenizer.chat_template)
 
     def settings(self) -> dict[str, Any]:
         """What must be equal for two sets of answers to be comparable."""

@@ -1,0 +1,1 @@
+"""Prefer better answers: rules, rewards, pairs, and both sides of the scale."""

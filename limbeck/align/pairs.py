@@ -1,0 +1,134 @@
+"""From rewards to something to learn from: several answers to each request, the best and the worst of them, and good answers of our own beside."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from limbeck.align.policy import Policy
+from limbeck.align.propositions import Exchange
+from limbeck.align.requests import Part, Request, harmless, refusals_for, timid_for, to_refuse
+from limbeck.align.rewards import Reward
+from limbeck.errors import LimbeckError
+from limbeck.recipe.schema import AlignSection
+from limbeck.records import Answer, Prompt
+from limbeck.run import derive_seed
+
+FEWEST = 4  # requests to be refused, under which nothing can be learnt
+SAME = 1e-6
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """A request as the student sees it. `given` are answers of ours beside the student's own draws; `task_id` names a task's own request."""
+
+    id: str
+    messages: tuple[Mapping[str, str], ...]
+    category: str
+    given: tuple[str, ...] = ()
+    task_id: str = ""
+    text: str = ""
+
+    def exchange(self, answer: str, policy: Policy) -> Exchange:
+        """The request with an answer, under the response type that the policy calls for."""
+        return Exchange(messages=self.messages, answer=answer, kind=policy.kind_of(self.category), topic="self_harm" if self.category == "self_harm" else "")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pair:
+    """The better and the worse of two answers, with what they are worth."""
+
+    asked: Asked
+    chosen: str
+    rejected: str
+    worth: tuple[float, float]
+
+
+def choose_requests(section: AlignSection, policy: Policy, records: int, task: Sequence[Asked], part: Part = "train") -> list[Asked]:
+    """Requests to be refused (`share` of the training set's records), harmless ones that sound alike, and the task's own. Raises LimbeckError for too few."""
+    bad, good = [r for r in to_refuse() if r.part == part and policy.kind_of(r.category) != "comply"], [r for r in harmless() if r.part == part]
+    wanted = round(section.share * records)
+    if wanted < FEWEST and part == "train":
+        raise LimbeckError(f"{100 * section.share:g} % of {records:,} records are {wanted} requests to be refused: nothing can be learnt from so few", "align.share", f"raise align.share (to {FEWEST / records:.3f} or more, at most 0.2), or train on more records")
+    count = min(wanted, len(bad)) if part == "train" else len(bad)
+    chosen = [_asked(r, refusals_for(r)) for r in bad[:count]]
+    beside = good[: round(section.contrast * count)] if part == "train" else good
+    return [*chosen, *(_asked(r, (timid_for(r),)) for r in beside), *task[: round(section.helpful * count)]]
+
+
+def _asked(request: Request, given: tuple[str, ...]) -> Asked:
+    return Asked(id=request.id, messages=({"role": "user", "content": request.text},), category=request.category, given=given, text=request.text)
+
+
+def draw_answers(student: Any, asked: Sequence[Asked], samples: int, progress: Callable[[int, int], None] | None = None, batch: int = 8) -> list[list[str]]:
+    """Several answers of the student's to each request, each text once; none where it said nothing."""
+    out: list[list[str]] = []
+    for start in range(0, len(asked), batch):
+        part = asked[start : start + batch]
+        answers: list[Answer] = student.answer([Prompt(id=a.id, text=a.text, context={"messages": [dict(m) for m in a.messages]}) for a in part], k=samples)
+        out += [list(dict.fromkeys(c.text.strip() for c in answer.candidates if c.text.strip())) for answer in answers]
+        if progress:
+            progress(min(start + batch, len(asked)), len(asked))
+    return out
+
+
+def make_pairs(asked: Sequence[Asked], drawn: Sequence[Sequence[str]], reward: Reward, policy: Policy, min_gap: float) -> tuple[list[Pair], dict[str, Any]]:
+    """The best and the worst answer to each request, where their worth differs by `min_gap`; and an account of what came of every request.
+
+    Requests to be turned down: the best of the student's draws and of our refusals against the worst draw (a worse way to refuse is never the
+    worst there is). Harmless ones and the task's: the best draw, or the task's own answer, against the worst draw or a refusal.
+    Raises LimbeckError where all rewards are equal.
+    """
+    texts = [list(dict.fromkeys([*said, *a.given])) for a, said in zip(asked, drawn, strict=True)]
+    flat = [(a, text) for a, all_of_it in zip(asked, texts, strict=True) for text in all_of_it]
+    worth = reward.of([a.exchange(text, policy) for a, text in flat], [a.task_id for a, _ in flat])
+    known = [w for w in worth if w is not None]
+    if not known or max(known) - min(known) < SAME:
+        raise LimbeckError(f"the rewards of all {len(known)} answers are equal: there is no signal, and nothing was trained", f"policy {policy.name!r}, align.samples", "see that the policy's ranks tell good answers from bad ones (limbeck align --examine), or draw more at a higher align.temperature")
+    values = iter(worth)
+    pairs, account = [], {"requests": len(asked), "answers": len(flat), "unjudged": len(worth) - len(known), "even": 0, "silent": 0}
+    for a, all_of_it, said in zip(asked, texts, drawn, strict=True):
+        judged = sorted(((w, text) for text, w in [(text, next(values)) for text in all_of_it] if w is not None), key=lambda pair: -pair[0])
+        turns_down = policy.kind_of(a.category) != "comply"
+        best = [p for p in judged if turns_down or a.task_id or p[1] in said]
+        worst = [p for p in judged if not turns_down or p[1] in said]
+        if not best or not worst:
+            account["silent"] += 1
+        elif best[0][0] - worst[-1][0] < max(min_gap, SAME):
+            account["even"] += 1
+        else:
+            pairs.append(Pair(asked=a, chosen=best[0][1], rejected=worst[-1][1], worth=(best[0][0], worst[-1][0])))
+    if not pairs:
+        raise LimbeckError(f"no two answers to one request differ by {min_gap:g}: there is no signal, and nothing was trained", "align.min_gap", "lower it, or draw more answers (align.samples) at a higher align.temperature")
+    kinds = [policy.kind_of(p.asked.category) if not p.asked.task_id else "task" for p in pairs]
+    return pairs, account | {"pairs": len(pairs), "by_kind": {kind: kinds.count(kind) for kind in dict.fromkeys(kinds)}}
+
+
+def groups_that_differ(asked: Sequence[Asked], drawn: Sequence[Sequence[str]], reward: Reward, policy: Policy) -> int:
+    """In how many requests the student's own answers differ in worth: what a reward on its own answers can teach from. Raises LimbeckError for none."""
+    flat = [(a, text) for a, said in zip(asked, drawn, strict=True) for text in said]
+    values = iter(reward.of([a.exchange(text, policy) for a, text in flat], [a.task_id for a, _ in flat]))
+    count = 0
+    for said in drawn:
+        judged = [w for w in [next(values) for _ in said] if w is not None]
+        count += bool(judged) and max(judged) - min(judged) > SAME
+    if not count:
+        raise LimbeckError(f"the rewards of the student's answers to each of {len(asked)} requests are equal: there is no signal, and nothing was trained", "align.method = 'grpo'", "use align.method = 'dpo' first, which brings good answers of its own; or raise align.temperature or align.samples")
+    return count
+
+
+def task_requests(examples: Sequence[Any], pose: Callable[[Prompt], Prompt], seed: int) -> list[Asked]:
+    """A task's own requests, as the task poses them, with its gold as an answer that is given; shuffled."""
+    out = []
+    for example in sorted(examples, key=lambda e: derive_seed(seed, e.id)):
+        posed = pose(example.prompt)
+        messages = tuple(posed.context.get("messages") or [{"role": "user", "content": posed.text}])
+        out.append(Asked(id=example.id, messages=messages, category="task", given=tuple(example.gold[:1]), task_id=example.id, text=posed.text))
+    return out
+
+
+def without(asked: Sequence[Asked], texts: Sequence[str]) -> list[Asked]:
+    """Those that are not word for word in a test."""
+    known = {" ".join(text.lower().split()) for text in texts}
+    return [replace(a) for a in asked if " ".join(a.text.lower().split()) not in known]
