@@ -380,7 +380,7 @@ def _stage_changes(first: str, name: str, probes: dict[str, Any], results: dict[
             a, b = results[first][measure], results[name][measure]
             if measure == "task_score":
                 a, b = (r | {"trials": _wrong_where_missing(r["trials"], r["main"])} for r in (a, b))
-            out += [{"from": first, "to": name, **change, "measure": measure} for change in _change(a, b, a["main"])]
+            out += [{"from": first, "to": name, **change, "measure": measure} for change in _change(a, b, str(results[first][measure]["main"]))]
     return out
 
 

@@ -165,7 +165,7 @@ def examine_grader(grader: Grader, labelled: Sequence[Labelled]) -> dict[str, An
     return judge_chances(grader, labelled, grader.chances(exchanges, learnt)) | {"cross_validated": int(sum(seen)) if learnt is not None else 0}
 
 
-def examine_with_judge(policy: Policy, judge: Judge, labelled: Sequence[Labelled], progress: Callable[[int, int], None] | None = None) -> dict[str, dict[str, Any]]:
+def examine_with_judge(policy: Policy, judge: Judge, labelled: Sequence[Labelled], progress: Callable[[int, int], object] | None = None) -> dict[str, dict[str, Any]]:
     """The judge alone, and rules plus the judge (weighed by answers apart), each examined as a grader is."""
     exchanges = [row.exchange for row in labelled]
     names = [n for n, p in policy.propositions.items() if p.question and any(n in row.truth for row in labelled)]

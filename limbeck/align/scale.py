@@ -119,7 +119,7 @@ def read_scale(path: Path) -> dict[str, Any]:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
         for stage in found["stages"]:
-            stage["name"], [Reading(**r) for r in stage["readings"].values()]
+            _ = stage["name"], [Reading(**r) for r in stage["readings"].values()]
         if found["schema"] != SCHEMA:
             raise ValueError(f"it is of schema {found['schema']}")
         if "gate" in found and not isinstance(found["gate"]["passed"], bool):

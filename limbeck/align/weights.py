@@ -179,7 +179,7 @@ def _sigmoid(logits: np.ndarray) -> np.ndarray:
     return 1.0 / (1.0 + np.exp(-np.clip(logits, -30, 30)))
 
 
-def fit_ranking(features_NF: np.ndarray, ranks: Sequence[int], l2: float = 1e-3, margin: float = MARGIN) -> np.ndarray:
+def fit_ranking(features_NF: np.ndarray, ranks: Sequence[int] | np.ndarray, l2: float = 1e-3, margin: float = MARGIN) -> np.ndarray:
     """Weights [F] under which answers of a smaller rank (0 is best) score a margin above those of a larger one, as far as can be.
 
     Minimises the mean squared hinge over all pairs of different ranks plus l2 / 2 times the weights' square.
@@ -197,7 +197,7 @@ def fit_ranking(features_NF: np.ndarray, ranks: Sequence[int], l2: float = 1e-3,
     return minimize(loss, np.zeros(features_NF.shape[1]), jac=True, method="L-BFGS-B").x
 
 
-def ordered_share(scores: np.ndarray, ranks: Sequence[int]) -> tuple[int, int]:
+def ordered_share(scores: np.ndarray, ranks: Sequence[int] | np.ndarray) -> tuple[int, int]:
     """Of all pairs of different ranks, how many the scores order rightly (a tie is half): (right, pairs), rounded down."""
     rank = np.asarray(ranks)
     better, worse = np.nonzero(rank[:, None] < rank[None, :])
