@@ -217,8 +217,8 @@ def _learning(tell: Tell, name: str) -> Callable[[dict[str, Any]], None]:
 
 def examine(file: str, policy_name: str, judge_model: str, judge_url: str, limit: int, as_json: bool) -> None:
     """`limbeck align --examine FILE`: how often the grader and people agree, by proposition and by response type."""
-    policy, labelled = load_policy(policy_name), load_labels(file, limit)
-    judge = get_judge(judge_model, judge_url)
+    policy, judge = load_policy(policy_name), get_judge(judge_model, judge_url)
+    labelled = load_labels(file, limit)
     grader = Grader(policy, packaged_classifier(), judge)
     found: dict[str, dict[str, Any]] = {"rules alone": examine_grader(Grader(policy, None, None, "rules"), labelled), "grader": examine_grader(grader, labelled)}
     if judge is not None:

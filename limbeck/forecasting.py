@@ -68,7 +68,10 @@ def seal_run(run: Run, recipe: Recipe, dataset: Path, codec: Any, tell: Any, tra
 def forecast_ladder(run: Run, ground: Ground, table: Path) -> dict[str, Any]:
     """What a run's ladder says of the student it aims at."""
     rows = read_rows(table)
-    found = forecast_table(rows, ground.target, *ground.gold, read_passes(run.path, rows))
+    try:
+        found = forecast_table(rows, ground.target, *ground.gold, read_passes(run.path, rows))
+    except LimbeckError as problem:  # rungs of which no law can be made: the target is trained all the same, and the refusal is sealed
+        found = {"forecast": {name: {"refused": problem.what} for name in ("loss", "score")}, "tests": {}, "priors": "", "doubts": []}
     cost = sum(row["C"] for row in rows)
     return found | {"target": {"size": ground.target.size, "data": ground.target.data, "compute": ground.target.compute}, "rungs": len(rows), "ladder_compute": cost, "share": cost / ground.target.compute}
 

@@ -56,7 +56,7 @@ def make(recipe: Recipe, out: Path, tell: Tell, until: str = "report") -> dict[s
 
         check_align(recipe, kinds)
     task = resolve.get_task(recipe.recipe.task, code=recipe.distill.code or None)
-    for name in recipe.evaluate.baselines:
+    for name in recipe.evaluate.baselines if until == "report" else ():
         resolve.check_baseline(name, task)  # before hours of training, not after
     codec = resolve.get_codec(recipe.recipe.task, recipe.distill.slots) if set(kinds) != {"decoder"} else None
     for arm in arms_of(recipe):

@@ -72,7 +72,7 @@ def test_what_is_stored_is_the_teachers_distribution(given, tmp_path):
     teacher = load_teacher(folder)
     place = packed.segment[1] == 0  # the row's first document, read by itself
     ids = torch.from_numpy(packed.ids[1][place].astype(np.int64))[None]
-    logp = teacher.model(ids).logits[0].log_softmax(-1)[torch.from_numpy(packed.label[1][place] != NO_LABEL)]
+    logp = teacher.model(ids).logits[0].float().log_softmax(-1)[torch.from_numpy(packed.label[1][place] != NO_LABEL)]
     count = len(logp)
     assert torch.allclose(top.value_NK[:count], logp.topk(5).values, atol=0.02)
     shares = torch.zeros_like(logp).scatter_add_(1, drawn.ids_NK[:count], drawn.value_NK[:count])
