@@ -2,6 +2,7 @@
 
 import base64
 import json
+import os
 import re
 import shutil
 import signal
@@ -247,6 +248,7 @@ def test_a_server_of_others_gets_what_was_asked_and_its_counts_come_back():
         assert desk.work([job])[0].answer.status == "failed"
 
 
+@pytest.mark.skipif("LIMBECK_DATA" not in os.environ, reason="LIMBECK_DATA is not set")
 def test_a_router_panel_finds_the_task_of_each_request(tmp_path):
     (tmp_path / "r.toml").write_text('[panel]\nkind = "router"\nrouter = "r.safetensors"\n[[member]]\nmodel = "builtin:cf"\ntask = "cf"\n[[member]]\nmodel = "builtin:bash"\ntask = "bash"\n')
     from limbeck.seating import make_router
