@@ -29,6 +29,7 @@ from limbeck.predict.scaling import fit
 from limbeck.predict.transfer import coordinate_band, holds, judge_sweep
 from limbeck.recipe.schema import Recipe
 from limbeck.run import Run, code_version, open_run, write_atomically
+from limbeck.tokenizing import check_own_tokenizer, unplaced, with_own_tokenizer
 
 SEAL, LEDGER = "seal.json", "forecasts.jsonl"
 
@@ -79,7 +80,7 @@ def forecast_ladder(run: Run, ground: Ground, table: Path) -> dict[str, Any]:
 def seal_found(run: Run, ground: Ground, table: Path, found: dict[str, Any]) -> dict[str, Any]:
     """Seal a forecast in its run and enter it in the ledger beside the run."""
     recipe = ground.recipe
-    content = {"run": recipe.recipe.name, "student": recipe.student.model_dump(), "train": recipe.train.model_dump(), "examples": len(held_out_examples(ground)) if recipe.predict.examples else 0, "larger": recipe.predict.larger, **found}
+    content = {"run": recipe.recipe.name, "student": unplaced(recipe.student, run), "train": recipe.train.model_dump(), "examples": len(held_out_examples(ground)) if recipe.predict.examples else 0, "larger": recipe.predict.larger, **found}
     document = seal.write_seal(run.path / "predict" / SEAL, table, code_version("predict", "models", "train"), content)
     seal.append(run.path.parent / LEDGER, {"kind": "sealed", "at": document["made"], "run": run.path.name, "seal": document["sha256"], "table_sha256": document["table_sha256"], "forecast": _short(document["forecast"]), "share": document["share"]})
     return document
@@ -221,9 +222,11 @@ def _ground(run: Run, recipe: Recipe, tell: Any) -> Ground:
     from limbeck.teaching import check_recipe
 
     refuse_untrainable(recipe)
+    check_own_tokenizer(recipe)
     check_recipe(recipe, [recipe.student.kind])
     codec = resolve.get_codec(recipe.recipe.task, recipe.distill.slots) if recipe.student.kind != "decoder" else None
-    return Ground(recipe, _distill(run, recipe, resolve.get_task(recipe.recipe.task, code=recipe.distill.code or None), codec, tell), codec)
+    dataset = _distill(run, recipe, resolve.get_task(recipe.recipe.task, code=recipe.distill.code or None), codec, tell)
+    return Ground(with_own_tokenizer(recipe, run, dataset), dataset, codec)
 
 
 def plan_for(ground: Ground, kind: str, amount: float, price: float = 0.0, fits: Any = ()) -> tuple[Plan, dict[str, float]]:

@@ -11,6 +11,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from limbeck import resolve, teaching
 from limbeck.errors import LimbeckError
 from limbeck.predict.ladder import Rung, name_rungs, run_ladder, table_of
@@ -18,11 +20,12 @@ from limbeck.predict.plan import RESERVE, Candidate, Plan, choose_rungs
 from limbeck.predict.transfer import LEAST_BATCH, Setting, transfer
 from limbeck.recipe.schema import Recipe, StudentSection, TrainSection
 from limbeck.run import Run, Step, hash_file, write_atomically
+from limbeck.tokenizing import unplaced
 
 Tell = Callable[[str, dict[str, Any]], None]
-LEAST_STEPS = 20  # a rung of fewer has hardly left its warm-up
+LEAST_TOKENS = 512  # of a decoder's batch
 GROWS = 1.2  # from one width of the grid to the next, at least
-RATIOS = (0.03125, 0.0625, 0.125, 0.25, 0.5, 1.0, 2.0, 4.0)  # data to size of a rung, against the target's
+RATIOS = (0.03125, 0.0625, 0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)  # data to size of a rung, against the target's
 COSTED = 32  # examples whose operations are counted at each width
 
 
@@ -40,11 +43,16 @@ def setting_of(student: StudentSection, section: TrainSection) -> Setting:
 
 
 def student_at(student: StudentSection, width: int) -> StudentSection:
-    """The same student at another width, heads of about the same width."""
+    """The same student at another width, heads of about the same width, which is even (rotary positions turn pairs)."""
     heads = max(1, round(width * student.heads / student.width))
-    while width % heads:
+    while heads > 1 and (width % heads or width // heads % 2):
         heads -= 1
     return student.model_copy(update={"width": width, "heads": heads})
+
+
+def least_batch(student: StudentSection) -> int:
+    """Examples of the smallest batch; of a decoder's rows as many as hold LEAST_TOKENS, if that is fewer."""
+    return min(LEAST_BATCH, math.ceil(LEAST_TOKENS / student.length)) if student.kind == "decoder" else LEAST_BATCH
 
 
 def section_of(section: TrainSection, setting: Setting) -> TrainSection:
@@ -139,6 +147,26 @@ class Ground:
         dev = encode_dataset(self.dataset, "dev", self.codec)
         return len(dev.targets) / len(dev), letters
 
+    @cached_property
+    def ceiling(self) -> float:
+        """Loss a symbol on the dev set of who knows only how often each occurs in the data."""
+        counts = [np.bincount(self._symbols(part)) for part in ("data", "dev")]
+        seen = np.zeros(max(map(len, counts))) + 0.5  # a symbol that the data never have must not cost infinity
+        seen[: len(counts[0])] += counts[0]
+        return float(-(counts[1] * np.log(seen / seen.sum())[: len(counts[1])]).sum() / counts[1].sum())
+
+    def _symbols(self, part: str) -> Any:
+        """Every symbol that is learnt in a part of the dataset."""
+        if self.codec is not None:
+            from limbeck.train.encoded import encode_dataset
+
+            return encode_dataset(self.dataset, part, self.codec).targets
+        from limbeck.models.decoder import load_tokenizer
+        from limbeck.train.packing import pack_dataset
+
+        labels = pack_dataset(self.dataset, part, load_tokenizer(self.recipe.student.tokenizer), self.recipe.student.length, self.recipe.train.whole).label
+        return labels[labels >= 0]
+
     @property
     def target(self) -> Candidate:
         """The student that is forecast: the recipe's own, or one so many times larger (`predict.larger`) at the same data to size."""
@@ -147,24 +175,24 @@ class Ground:
         return Candidate(size=cost.size * larger, data=known.examples * cost.tokens * larger, compute=known.examples * cost.flops * larger**2, facts=(("width", known.width * math.sqrt(larger)),))
 
     def widths(self) -> list[int]:
-        """Widths of the grid: multiples of 8 from 16 up, each larger than the one before by a fifth or more."""
+        """Widths of the grid: multiples of 4 from 16 up, each larger than the one before by a fifth or more."""
         own, found = self.recipe.student.width, [16]
         while found[-1] < own:
-            found.append(max(found[-1] + 8, math.ceil(found[-1] * GROWS / 8) * 8))
+            found.append(math.ceil(found[-1] * GROWS / 4) * 4)
         return [w for w in found if w <= own and (w < own or self.recipe.predict.larger > 1)]
 
     def grid(self, budget: float) -> list[Candidate]:
         """All runs that could be rungs."""
-        target, known = self.target, setting_of(self.recipe.student, self.recipe.train)
+        target, least = self.target, self.recipe.predict.least_steps
         out = []
         for width in self.widths():
             cost = self.cost(width)
             for ratio in RATIOS:
                 examples = round(target.ratio * ratio * cost.size / cost.tokens)
-                setting = transfer(known, width=width, layers=known.layers, examples=max(1, examples))
-                if setting.steps >= LEAST_STEPS and examples >= LEAST_STEPS * min(LEAST_BATCH, known.batch) and examples * cost.flops <= budget:
+                setting = self.setting(width, max(1, examples))
+                if setting.steps >= least and examples >= least * setting.batch and examples * cost.flops <= budget:
                     out.append(Candidate(size=cost.size, data=examples * cost.tokens, compute=examples * cost.flops, facts=(("width", width), ("examples", examples))))
-            if cost.flops * LEAST_STEPS * LEAST_BATCH > budget:
+            if cost.flops * least * least_batch(self.recipe.student) > budget:
                 break
         return out
 
@@ -176,9 +204,13 @@ class Ground:
 
     def rungs(self, plan: Plan) -> list[Rung]:
         """The plan's rungs with transferred settings."""
-        known = setting_of(self.recipe.student, self.recipe.train)
         facts = [dict(r.candidate.facts) for r in plan.rungs]
-        return name_rungs(plan, [transfer(known, width=int(f["width"]), layers=known.layers, examples=int(f["examples"])) for f in facts])
+        return name_rungs(plan, [self.setting(int(f["width"]), int(f["examples"])) for f in facts])
+
+    def setting(self, width: int, examples: int) -> Setting:
+        """How a rung is trained."""
+        known = setting_of(self.recipe.student, self.recipe.train)
+        return transfer(known, width=width, layers=known.layers, examples=examples, least_steps=self.recipe.predict.least_steps, least_batch=least_batch(self.recipe.student))
 
     def pace(self, seconds: float = 2.0) -> Pace:
         """Timed here on a student of middling width: whole steps, the optimizer's work with them, at the least batch and at the recipe's (64 at most).
@@ -235,7 +267,7 @@ class Ground:
             except LimbeckError as problem:
                 if "pays for no ladder" not in problem.what:
                     raise
-                raise LimbeckError(f"{seconds / 3600:.3g} hours of this machine pay for no ladder: a step of the smallest student takes {1000 * pace.step:.0f} ms and its examples {pace.flops:.3g} FLOP/s", "--budget", f"give more time: a ladder has six rungs or more of at least {LEAST_STEPS} steps, and a larger one held out") from problem
+                raise LimbeckError(f"{seconds / 3600:.3g} hours of this machine pay for no ladder: a step of the smallest student takes {1000 * pace.step:.0f} ms and its examples {pace.flops:.3g} FLOP/s", "--budget", f"give more time: a ladder has six rungs or more of at least {self.recipe.predict.least_steps} steps, and a larger one held out") from problem
             took = self.seconds_of(plan, pace)
             if took <= allowed:
                 return plan
@@ -252,13 +284,18 @@ def refuse_untrainable(recipe: Recipe) -> None:
 def climb(run: Run, ground: Ground, plan: Plan, tell: Tell) -> Path:
     """Train and measure the plan's rungs in a run; the path of their table. A killed ladder goes on where it stood."""
     recipe, dataset = ground.recipe, ground.dataset
-    inputs = {"dataset": [hash_file(dataset / f"{part}.jsonl.gz") for part in ("data", "dev")], "student": recipe.student.model_dump(exclude={"width", "heads"}), "train": recipe.train.model_dump(exclude={"steps", "batch", "accumulate", "lr", "warmup", "ema", "evaluate_every", "patience", "checkpoint_every"})}
+    inputs = {"dataset": [hash_file(dataset / f"{part}.jsonl.gz") for part in ("data", "dev")], "student": _kind_of(run, recipe), "train": recipe.train.model_dump(exclude={"steps", "batch", "accumulate", "lr", "warmup", "ema", "evaluate_every", "patience", "checkpoint_every"})}
     measuring = {"held_out": hash_file(dataset / "held_out.jsonl.gz"), "examples": [recipe.predict.examples, recipe.predict.rung_examples], "k": recipe.evaluate.k, "beams": recipe.student.beams}
     rungs = ground.rungs(plan)
     rows = run_ladder(run, rungs, inputs, (("models", "train"), ("evaluate", "models", "tasks")), lambda pairs: _train_rungs(ground, pairs, len(rungs), tell), lambda rung, path: measure(ground, rung, path, tell), measuring, tell)
     table = run.path / "ladder" / "runs.csv"
     write_atomically(table, table_of(rows).encode())
     return table
+
+
+def _kind_of(run: Run, recipe: Recipe) -> dict[str, Any]:
+    """What all rungs' students have in common."""
+    return {key: value for key, value in unplaced(recipe.student, run).items() if key not in ("width", "heads")}
 
 
 def _train_rungs(ground: Ground, pairs: Sequence[tuple[Rung, Step]], of: int, tell: Tell) -> None:
@@ -303,7 +340,7 @@ def measure(ground: Ground, rung: Rung, path: Path, tell: Tell) -> dict[str, Any
     loss, seconds = last_loss(path)
     examples = rung.setting.steps * rung.setting.batch
     symbols, letters = ground.gold
-    row: dict[str, Any] = {"N": cost.size, "N_total": cost.size_total, "D": examples * cost.tokens, "C": examples * cost.flops, "loss": loss, "seconds": seconds}
+    row: dict[str, Any] = {"N": cost.size, "N_total": cost.size_total, "D": examples * cost.tokens, "C": examples * cost.flops, "loss": loss, "ceiling": ground.ceiling, "seconds": seconds}
     row["loss_per_byte"] = loss * symbols / letters if math.isfinite(symbols) else None
     if ground.recipe.predict.examples:
         row |= score_of(ground, path / "expert", rung.name, tell)
@@ -371,7 +408,7 @@ def gold_log_pass(ground: Ground, expert: Path) -> list[float] | None:
 def sweep_rung(ground: Ground, run: Run, rung: Rung, tell: Tell, factors: Sequence[float] = (0.5, 1.0, 2.0)) -> dict[float, float]:
     """Losses of one rung at other learning rates, by factor; each is a step of the run."""
     changed = [replace(rung, name=f"{rung.name}-lr{factor:g}", setting=replace(rung.setting, lr=rung.setting.lr * factor)) for factor in factors]
-    inputs = {"dataset": [hash_file(ground.dataset / f"{part}.jsonl.gz") for part in ("data", "dev")], "student": ground.recipe.student.model_dump(exclude={"width", "heads"})}
+    inputs = {"dataset": [hash_file(ground.dataset / f"{part}.jsonl.gz") for part in ("data", "dev")], "student": _kind_of(run, ground.recipe)}
     pairs = [(r, run.step(f"ladder/sweep/{r.name}", {"lr": r.setting.lr, "steps": r.setting.steps, "batch": r.setting.batch}, inputs, ("models", "train"))) for r in changed]
     pending = [(r, s) for r, s in pairs if not s.state[0]]
     for _, step in pending:

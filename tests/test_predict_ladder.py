@@ -216,7 +216,7 @@ def ground(tmp_path_factory):
     from limbeck.make import make
 
     folder = tmp_path_factory.mktemp("ladder") / "run"
-    recipe = load_recipe("cf-smoke", ["teacher.model=generator", "distill.prompts=400", "distill.dev=40", "distill.held_out=60", "train.steps=2000", "train.soft_weight=0.0", "student.width=96", "predict.share=0.02", "predict.examples=60", "predict.rung_examples=50", "evaluate.splits=[\"generated\"]", "evaluate.k=1", "student.beams=2", "arm=[]"])
+    recipe = load_recipe("cf-smoke", ["teacher.model=generator", "distill.prompts=400", "distill.dev=40", "distill.held_out=60", "train.steps=2000", "train.soft_weight=0.0", "student.width=96", "predict.share=0.02", "predict.least_steps=20", "predict.examples=60", "predict.rung_examples=50", "evaluate.splits=[\"generated\"]", "evaluate.k=1", "student.beams=2", "arm=[]"])
     make(recipe, folder, lambda *_: None, "distill")
     from limbeck.resolve import get_codec
 
@@ -249,7 +249,7 @@ def test_a_student_from_given_weights_has_no_ladder(ground):
 def test_the_line_seals_before_training_and_scores_afterwards(tmp_path):
     from limbeck.make import make
 
-    settings = ["teacher.model=generator", "distill.prompts=600", "distill.dev=40", "distill.held_out=60", "train.steps=200", "train.soft_weight=0.0", "student.width=96", "predict.share=0.5", "predict.examples=60", "predict.rung_examples=50", "evaluate.splits=[\"generated\"]", "evaluate.limit=0", "evaluate.baselines=[]", "evaluate.k=1", "student.beams=2", "arm=[]"]
+    settings = ["teacher.model=generator", "distill.prompts=600", "distill.dev=40", "distill.held_out=60", "train.steps=200", "train.soft_weight=0.0", "student.width=96", "predict.share=0.5", "predict.least_steps=20", "predict.examples=60", "predict.rung_examples=50", "evaluate.splits=[\"generated\"]", "evaluate.limit=0", "evaluate.baselines=[]", "evaluate.k=1", "student.beams=2", "arm=[]"]
     told = []
     make(load_recipe("cf-smoke", settings), tmp_path / "run", lambda event, facts: told.append((event, facts)))
     outcome = json.loads((tmp_path / "run" / "predict" / "outcome.json").read_text())
@@ -260,7 +260,7 @@ def test_the_line_seals_before_training_and_scores_afterwards(tmp_path):
     assert "Forecasts and what came" in page and outcome["seal"][:12] in page and f"{outcome['judged']['loss']['came']:.4g}" in page
 
 
-MINIATURE = ["distill.prompts=1500", "distill.held_out=60", "student.width=64", "student.encoder_layers=1", "student.decoder_layers=1", "student.buckets=512", "student.beams=1", "train.steps=240", "train.evaluate_every=120", "predict.share=0.3", "predict.examples=60", "predict.rung_examples=50"]
+MINIATURE = ["distill.prompts=1500", "distill.held_out=60", "student.width=64", "student.encoder_layers=1", "student.decoder_layers=1", "student.buckets=512", "student.beams=1", "train.steps=240", "train.evaluate_every=120", "predict.share=0.3", "predict.least_steps=20", "predict.examples=60", "predict.rung_examples=50"]
 
 
 @pytest.mark.slow
@@ -275,9 +275,9 @@ def test_the_bash_ladder_recipe_seals_and_scores_in_miniature(tmp_path):
 
 
 def test_the_packaged_ladders_ask_for_a_forecast_of_the_student_that_they_train():
-    for name in ("cf-ladder", "bash-ladder"):
+    for name in ("cf-ladder", "bash-ladder", "text-ladder"):
         recipe = load_recipe(name, ())
-        assert 0 < recipe.predict.share <= 0.02 and recipe.predict.larger == 1 and recipe.evaluate.splits == ("generated",)
+        assert 0 < recipe.predict.share <= 0.02 and recipe.predict.larger == 1 and recipe.predict.least_steps >= 200
 
 
 def test_a_baseline_that_a_task_has_not_is_refused_before_anything_is_made(tmp_path):
@@ -322,6 +322,46 @@ def analytic():
     from pathlib import Path
 
     return Analytic(load_recipe("cf-ladder", ["train.steps=20000"]), Path("nowhere"), None)
+
+
+def test_a_rung_takes_its_least_steps_with_a_smaller_batch_where_it_must():
+    ground = analytic()
+    rungs = ground.rungs(ground.plan_seconds(600, laddering.Pace(step=0.0, flops=1e10, workers=1)))
+    assert all(r.setting.steps >= 200 and r.setting.batch >= 8 for r in rungs) and min(r.setting.batch for r in rungs) < 64
+
+
+def test_a_decoders_smallest_batch_is_one_of_tokens():
+    student = StudentSection(kind="decoder", length=256)
+    assert laddering.least_batch(student) == 2 and laddering.least_batch(student.model_copy(update={"length": 2048})) == 1 and laddering.least_batch(StudentSection()) == 8
+
+
+def test_heads_of_every_width_turn_in_pairs():
+    student = StudentSection(kind="decoder", width=192, heads=6)
+    for width in range(16, 193, 4):
+        small = laddering.student_at(student, width)
+        assert width % small.heads == 0 and width // small.heads % 2 == 0
+
+
+def bent_rows(reach):
+    """Rungs under a law that bends at a loss of 6, the largest of `reach` times the compute of the first."""
+    out = []
+    for width, examples in ((16, 1000), (20, 1600), (24, 2200), (32, 4000), (16, 4000), (40, 6000)):
+        size, data = 12.0 * width**2 * reach**0.5, examples * 100.0 * reach**0.5
+        rest = 60 * size**-0.35 + 400 * data**-0.4
+        out.append({"run": f"w{width}-{examples}", "N": size, "D": data, "C": 6 * size * data, "loss": 0.5 + (5.5**-2 + rest**-2) ** -0.5, "ceiling": 6.0, "steps": 400})
+    return out
+
+
+def test_rungs_that_have_hardly_learnt_forecast_nothing_and_those_that_have_do():
+    for reach, refused in ((1, True), (10_000, False)):
+        rows = bent_rows(reach)
+        top = max(rows, key=lambda r: r["C"])
+        size, data = (20 if refused else 4) * top["N"], (20 if refused else 4) * top["D"]
+        found = forecasting.forecast_table(rows, Candidate(size=size, data=data, compute=6 * size * data), 5.0, 25.0)
+        assert ("not predictable: knowing only how often" in found["forecast"]["loss"].get("refused", "")) == refused, found
+        assert found["tests"]["saturation"]["ceiling"] == 6.0
+    came = 0.5 + (5.5**-2 + (60 * size**-0.35 + 400 * data**-0.4) ** -2) ** -0.5
+    assert found["forecast"]["loss"]["low"] < came < found["forecast"]["loss"]["high"]
 
 
 def test_a_budget_in_hours_counts_what_every_step_takes_however_small():

@@ -12,6 +12,12 @@ from limbeck.predict.transfer import Setting, coordinate_band, holds, judge_swee
 KNOWN = Setting(width=96, layers=4, examples=64_000, batch=64, lr=4e-3, warmup=100, ema=0.998)
 
 
+def test_a_batch_shrinks_for_the_least_steps_but_not_below_its_least():
+    small = transfer(KNOWN, width=32, layers=4, examples=6_400, least_steps=400)
+    assert (small.steps, small.batch) == (400, 16)
+    assert transfer(KNOWN, width=32, layers=4, examples=800, least_steps=400).batch == 8 and transfer(KNOWN, width=32, layers=4, examples=800, least_steps=400, least_batch=2).batch == 2
+
+
 def test_a_setting_carried_to_itself_is_itself():
     same = transfer(KNOWN, width=96, layers=4, examples=64_000)
     assert (same.batch, same.warmup, same.steps) == (64, 100, 1000) and math.isclose(same.lr, 4e-3) and math.isclose(same.ema, 0.998)

@@ -13,6 +13,7 @@ from limbeck.predict.diagnosis import diagnose
 from limbeck.predict.ensemble import ENSEMBLE, combine, fit_ensemble, predict_all
 from limbeck.predict.intervals import Spread, half_width, raw_spread, reach_of
 from limbeck.predict.plan import Candidate
+from limbeck.predict.saturation import Saturation, saturation
 from limbeck.predict.scaling import Fit, HeldOut, fit, hold_out
 from limbeck.predict.tables import Runs
 
@@ -62,11 +63,16 @@ def forecast_table(rows: list[dict[str, Any]], target: Candidate, symbols: float
     fitted, priors = fit_ladder(rows)
     if fitted.held_out:
         tests["loss"] = {"times": fitted.held_out.times, "error": fitted.held_out.error, "half_width": fitted.held_out.half_width}
+    bent = _bent(fitted.runs, rows, target)
+    if bent:
+        tests["saturation"] = {"ceiling": bent.ceiling, "learnt": bent.learnt, "low": bent.low, "high": bent.high}
     try:
         loss = fitted.predict(size=target.size, data=target.data, compute=target.compute)
+        if bent:
+            _refuse_open(bent)
     except LimbeckError as problem:
         return {"forecast": {name: {"refused": problem.what} for name in ("loss", "score")}, "tests": tests, "priors": priors, "doubts": [*_short_rungs(rows), *(f.what for f in fitted.findings)]}
-    said["loss"] = {"value": loss.loss, "low": loss.low, "high": loss.high}
+    said["loss"] = {"value": loss.loss, "low": min(loss.low, bent.low if bent else loss.low), "high": max(loss.high, bent.high if bent else loss.high)}
     if np.isfinite(symbols):
         said["loss_per_byte"] = {name: value * symbols / letters for name, value in said["loss"].items()}
     said["score"] = _forecast_score(rows, said["loss"], symbols if np.isfinite(symbols) else letters / 3, tests)
@@ -74,6 +80,17 @@ def forecast_table(rows: list[dict[str, Any]], target: Candidate, symbols: float
         said |= _forecast_passes([row["C"] for row in rows], passes, target.compute, tests)
     doubts = [*_short_rungs(rows), *(note for note in fitted.runs.notes if "left out" in note), *(f.what for f in fitted.findings), *loss.warnings]
     return {"forecast": said, "tests": tests, "priors": priors, "doubts": doubts, "reach": loss.reach, "by_law": loss.by_law}
+
+
+def _bent(runs: Runs, rows: list[dict[str, Any]], target: Candidate) -> Saturation | None:
+    """Whether the rungs are still near the loss of knowing nothing (column `ceiling`), and what that leaves open at the target."""
+    ceilings = {float(row["ceiling"]) for row in rows if row.get("ceiling")}
+    return saturation(runs.sizes, runs.data, runs.losses, ceilings.pop(), target.size, target.data) if len(ceilings) == 1 else None
+
+
+def _refuse_open(bent: Saturation) -> None:
+    if bent.is_open:
+        raise LimbeckError(f"not predictable: knowing only how often each symbol occurs loses {bent.ceiling:.3g}, and the best rung still {bent.lowest:.3g}; laws that bend there fit the rungs about equally well and say {bent.low:.3g} to {bent.high:.3g} of the target", "ladder", "give a larger ladder (predict.share), whose rungs come further down")
 
 
 def _short_rungs(rows: list[dict[str, Any]]) -> list[str]:

@@ -18,7 +18,7 @@ from limbeck.predict.plan import Candidate, Plan
 from limbeck.predict.transfer import Setting
 from limbeck.run import Run, Step
 
-COLUMNS = ("run", "role", "N", "N_total", "D", "C", "loss", "loss_per_byte", "seed", "lr", "batch", "steps", "width", "score", "score_n", "log_pass", "seconds")
+COLUMNS = ("run", "role", "N", "N_total", "D", "C", "loss", "loss_per_byte", "ceiling", "seed", "lr", "batch", "steps", "width", "score", "score_n", "log_pass", "seconds")
 Tell = Callable[[str, dict[str, Any]], None]
 
 

@@ -54,12 +54,15 @@ class Setting:
         return max(1, round(self.examples / self.batch))
 
 
-def transfer(known: Setting, *, width: int, layers: int, examples: int) -> Setting:
-    """The setting for another width, depth and amount of data, from one that is known to be good."""
+def transfer(known: Setting, *, width: int, layers: int, examples: int, least_steps: int = 1, least_batch: int = LEAST_BATCH) -> Setting:
+    """The setting for another width, depth and amount of data, from one that is known to be good.
+
+    The batch shrinks further than its rule says where a run would otherwise take fewer than `least_steps` steps, but never below `least_batch`.
+    """
     if known.optimizer not in WIDTH_POWER:
         raise LimbeckError(f"no rule carries learning rates of {known.optimizer!r} to another width", "train.optimizer", f"one of {', '.join(WIDTH_POWER)}")
     data = examples / known.examples
-    batch = max(min(LEAST_BATCH, known.batch), round(known.batch * data**BATCH_POWER))
+    batch = max(min(least_batch, known.batch), min(round(known.batch * data**BATCH_POWER), examples // least_steps))
     lr = known.lr * (width / known.width) ** -WIDTH_POWER[known.optimizer] * (layers / known.layers) ** -DEPTH_POWER * data**-DURATION_POWER * math.sqrt(batch / known.batch)
     steps = max(1, round(examples / batch))
     share = known.warmup / known.steps

@@ -209,6 +209,7 @@ class PredictSection(Section):
     larger: float = Field(1.0, ge=1, le=10_000, description="the student forecast has so many times the parameters and data of the recipe's own; 1: it is the recipe's own, and its forecast is scored")
     examples: int = Field(2_000, ge=0, description="generated held-out examples that the forecast score speaks of (distill.held_out needs as many, evaluate.splits names them); 0: the loss alone is forecast")
     rung_examples: int = Field(500, ge=50, description="of these, the first so many are answered by each rung")
+    least_steps: int = Field(200, ge=20, description="a rung takes at least so many optimizer steps, of 8 examples or more: shorter ones are still learning what is most frequent")
     sweep: bool = Field(False, description="train one middle rung at half and at twice its learning rate too: the transferred one must agree")
 
 
