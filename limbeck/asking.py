@@ -83,7 +83,7 @@ def ask_rule(model: str, text: str, *, k: int, path: Path | None, sheet: str | N
     if write is not None and answers:
         write_rule(path, write, parse(answers[0]["text"]), table, sheet)
     if as_json:
-        sys.stdout.write(json.dumps({"answers": answers}, ensure_ascii=False) + "\n")
+        sys.stdout.write(json.dumps({"answers": answers} | ({"panel": answer.meta["panel"]} if "panel" in answer.meta else {}), ensure_ascii=False) + "\n")
     else:
         _show(answers, table)
         if write is not None and answers:

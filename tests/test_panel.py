@@ -1,6 +1,7 @@
 """Panels: members that fail, votes, the best of many, summing up, debate, cascades, and files that cannot work."""
 
 import itertools
+import json
 import math
 import threading
 import time
@@ -332,3 +333,14 @@ def test_wrong_use_is_three_lines_and_exit_code_2(tmp_path, capsys):
             main(arguments)
         told = capsys.readouterr()
         assert left.value.code == 2 and told.out == "" and "panel of one" in told.err and len(told.err.rstrip().splitlines()) == 3
+
+
+def test_asked_for_a_rule_a_panel_says_who_was_missing(tmp_path, capsys):
+    from limbeck.asking import ask_rule
+
+    (tmp_path / "t.csv").write_text("Name,Sales\nA,100\nB,900\n")
+    (tmp_path / "p.toml").write_text('[panel]\nkind = "vote"\ntask = "cf"\n\n[[member]]\nmodel = "builtin:cf"\n\n[[member]]\nmodel = "openai:gone"\nname = "gone"\nbase_url = "http://127.0.0.1:9/v1"\ndeadline_s = 2\n')
+    ask_rule(f"panel:{tmp_path / 'p.toml'}", "highlight sales over 500", k=1, path=tmp_path / "t.csv", sheet=None, today=None, column=None, write=None, as_json=True)
+    said = capsys.readouterr()
+    told = json.loads(said.out)
+    assert told["answers"][0]["cells"] == [[1, 1]] and list(told["panel"]["missing"]) == ["gone"] and "gone was missing" in said.err
