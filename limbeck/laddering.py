@@ -164,7 +164,8 @@ class Ground:
         from limbeck.models.decoder import load_tokenizer
         from limbeck.train.packing import pack_dataset
 
-        labels = pack_dataset(self.dataset, part, load_tokenizer(self.recipe.student.tokenizer), self.recipe.student.length, self.recipe.train.whole).label
+        student = teaching.settle_student(self.recipe, self.recipe.student)
+        labels = pack_dataset(self.dataset, part, load_tokenizer(student.tokenizer), student.length, self.recipe.train.whole).label
         return labels[labels >= 0]
 
     @property
