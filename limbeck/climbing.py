@@ -18,14 +18,16 @@ from typing import Any
 
 from limbeck import resolve
 from limbeck.climbing_together import Part, work_together
+from limbeck.distill.asking import NONE_KEPT
 from limbeck.distill.staircase import Step as Rung
 from limbeck.distill.staircase import ask_for, decide_gate, gains, overlaps, planted
 from limbeck.errors import LimbeckError
 from limbeck.evaluate.clustered import mean_interval
 from limbeck.evaluate.compare import compare_seeds, over_seeds, right
+from limbeck.judging import Score, can_be_judged, get_judge
 from limbeck.make import MAIN, make
 from limbeck.recipe.schema import ArmSection, MixSection, Recipe
-from limbeck.records import Example, content_id
+from limbeck.records import Answer, Candidate, Example, content_id
 from limbeck.run import write_atomically
 
 Tell = Callable[[str, dict[str, Any]], None]
@@ -165,23 +167,24 @@ def check_climb(recipe: Recipe) -> None:
 
 def _try_verifier(recipe: Recipe, task: Any) -> None:
     """A verifier that passes answers to other questions filters nothing, and "verified" would be an empty word."""
-    examples = list(islice(task.generate(int(content_id([recipe.recipe.seed, "planted"], 7), 16), PLANTED + 1), PLANTED + 1))
-    passed, right = planted(examples, lambda e, text: _passes(recipe, task, e, text))
-    if right < len(examples) * 0.9:
+    asking = recipe.model_copy(update={"teacher": recipe.teacher.model_copy(update={"model": "self"})})  # as later generations do
+    judge, count = get_judge(asking, task), (PLANTED + 1) * (3 if recipe.keep.run else 1)
+    examples = list(islice(task.generate(int(content_id([recipe.recipe.seed, "planted"], 7), 16), count), count))
+    examples = (can_be_judged(judge, examples) if recipe.keep.run and judge else examples)[: PLANTED + 1]  # many golds tell nothing when they are run
+    passed, right = planted(examples, lambda e, text: _passes(recipe, task, judge, e, text))
+    if not examples or right < len(examples) * 0.9:
         raise LimbeckError(f"the verifier refuses {len(examples) - right} of {len(examples)} gold answers", f"task {task.name!r}", "mend the task's verify, or set keep.gold")
-    if passed > 0.05 * PLANTED:
-        fix = "its verifier looks at the form alone: set keep.gold = true, which judges by the task's scorer" if not recipe.keep.gold else "mend the task's scorer"
-        raise LimbeckError(f"the verifier passes {passed} of {PLANTED} planted wrong answers", f"task {task.name!r}", fix)
+    if passed > 0.05 * len(examples):
+        fix = "its verifier looks at the form alone: set keep.gold = true, which judges by the task's scorer (bash: keep.run = true, by what commands do)" if judge is None else "mend the task's scorer"
+        raise LimbeckError(f"the verifier passes {passed} of {len(examples)} planted wrong answers", f"task {task.name!r}", fix)
 
 
-def _passes(recipe: Recipe, task: Any, example: Example, text: str) -> bool:
-    from limbeck.records import Answer, Candidate
-
+def _passes(recipe: Recipe, task: Any, judge: Score | None, example: Example, text: str) -> bool:
     if recipe.keep.verify and not task.verify(example.prompt, Candidate(text=text)).ok:
         return False
-    if not recipe.keep.gold:
+    if judge is None:
         return recipe.keep.verify
-    verdict = task.score(example, Answer(prompt_id=example.prompt.id, candidates=(Candidate(text=text),)))
+    verdict = judge(example, Answer(prompt_id=example.prompt.id, candidates=(Candidate(text=text),)))
     return verdict.status == "scored" and max(next(iter(verdict.measures.values()), (0.0,))) == 1.0
 
 
@@ -223,7 +226,14 @@ def _climb_arm(recipe: Recipe, out: Path, arm: str, seed: int, tell: Tell) -> li
                 tell("note", {"text": f"{arm} s{seed}, generation {generation}: skipped, {gate['said']}"})
                 rungs.append(Rung(arm=arm, seed=seed, generation=generation, records=_count(before), result=last, skipped=gate["said"], gate=gate))
                 break
-        _make(_generation(recipe, arm, seed, generation, before, out / f"g0-s{seed}"), folder, _named(tell, f"{arm}-s{seed}/g{generation}"))
+        try:
+            _make(_generation(recipe, arm, seed, generation, before, out / f"g0-s{seed}"), folder, _named(tell, f"{arm}-s{seed}/g{generation}"))
+        except LimbeckError as problem:
+            if problem.what != NONE_KEPT:
+                raise
+            tell("note", {"text": f"{arm} s{seed}, generation {generation}: ended, none of its answers passed"})
+            rungs.append(Rung(arm=arm, seed=seed, generation=generation, records=_count(before), result=last, skipped="none of its answers passed", gate=gate))
+            break
         result = _judged(recipe, task, folder, MAIN, seed, "test", tell)
         rungs.append(Rung(arm=arm, seed=seed, generation=generation, records=_count(folder), result=result, gate=gate, **_made_of(recipe, task, folder)))
         gained = gains(result, last, compare_seeds)
@@ -243,7 +253,7 @@ def _generation(recipe: Recipe, arm: str, seed: int, generation: int, before: Pa
         return _derived(recipe, seed, generation, arm, [], mix=mix, distill=distill)
     expert = before / "train" / f"{asker}-s{seed}" / "expert"
     teacher = recipe.teacher.model_copy(update={"model": f"hf:{expert}", "temperature": section.temperature, "samples": _samples(recipe, ground, before, asker, seed), "self_test": False, "max_tokens": section.max_tokens, "terms": "own", "seed": generation})
-    keep = recipe.keep.model_copy(update={"verify": False, "gold": False}) if arm in ("unverified", "replace") else recipe.keep
+    keep = recipe.keep.model_copy(update={"verify": False, "gold": False, "run": False}) if arm in ("unverified", "replace") else recipe.keep
     beside = [asker] if asker != MAIN and generation < section.generations else []  # whom nobody will ask is not trained
     return _derived(recipe, seed, generation, arm, beside, mix=mix, distill=distill, teacher=teacher, keep=keep)
 

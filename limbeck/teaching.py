@@ -17,6 +17,7 @@ from limbeck.distill.mixing import load_set
 from limbeck.empanelling import content_of, is_panel, load_threshold, panel_path, unposed
 from limbeck.empanelling import lineage as panel_lineage
 from limbeck.errors import LimbeckError
+from limbeck.judging import check_judge, get_judge
 from limbeck.recipe.schema import KeepSection, Recipe, StudentSection, TeacherSection, TrainSection
 from limbeck.records import Origin
 from limbeck.run import Step
@@ -37,6 +38,7 @@ def check_recipe(recipe: Recipe, kinds: Sequence[str]) -> None:
         raise LimbeckError("experts and generators that teach native students are not filtered by [keep]", "[keep]", "leave it out (but opt_out), name a language model as teacher, or train a decoder")
     if not text and recipe.mix:
         raise LimbeckError("sets of text cannot be mixed in here", "[[mix]]", "train a decoder, or name a language model as teacher")
+    check_judge(recipe)
     for name, budget in (("budget_usd", teacher.budget_usd), ("budget_tokens", teacher.budget_tokens)):
         if budget is not None and budget <= 0:
             raise LimbeckError(f"a budget of {budget:g} buys nothing", f"teacher.{name}", "give a sum above zero, or leave it out")
@@ -68,7 +70,7 @@ def distill_run(recipe: Recipe, task: Any, codec: Any, step: Step, forbidden: Se
     desk = Desk(
         task=task, teacher=teacher, pose=pose, origins=origins, by=tuple(range(len(origins))), codec=codec, contamination=_contamination(recipe, task, forbidden),
         opt_out=opt_out(recipe), against=tuple(against_texts(recipe.keep.against)) if recipe.keep.against else None, mixed=mixed, terms=terms.paragraph([*origins, *(o for m in mixed for o in m.origins)]),
-        accounts=getattr(teacher, "accounts", dict),
+        accounts=getattr(teacher, "accounts", dict), judge=get_judge(recipe, task),
     )  # fmt: skip
     distill_texts(desk, recipe.teacher, recipe.distill, recipe.keep, step, lambda record: tell("distill", record))
 

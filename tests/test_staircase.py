@@ -229,3 +229,12 @@ def test_any_task_whose_answers_can_be_judged_climbs(recipe, tmp_path, monkeypat
     made = results["rows"][1]
     assert made["made"]["drawn"] >= 12 and made["spend"]["tokens_out"] > 0 and made["made"]["requests"] == 0
     assert results["rungs"][1]["gate"]["n"] == 6
+
+
+@pytest.mark.slow
+def test_an_arm_none_of_whose_answers_passed_ends_and_says_so(recipe, tmp_path):
+    loaded = load_recipe(str(recipe), ['staircase.arms=["seed", "self", "gold"]'])  # three steps teach no student to solve a puzzle
+    results = climb(loaded, tmp_path / "out", lambda *_: None)
+    ended = next(r for r in results["rungs"] if r["arm"] == "self")
+    assert ended["skipped"] == "none of its answers passed" and ended["score"] == next(r for r in results["rungs"] if r["arm"] == "seed")["score"]
+    assert [r["arm"] for r in results["rungs"]] == ["seed", "self", "gold"]

@@ -23,12 +23,13 @@ from limbeck.distill.overlap import normalise
 from limbeck.distill.stage import gzip_text
 from limbeck.errors import LimbeckError
 from limbeck.recipe.schema import DistillSection, KeepSection, TeacherSection
-from limbeck.records import Answer, Candidate, Example, Origin, Prompt, content_id
+from limbeck.records import Answer, Candidate, Example, Origin, Prompt, Verdict, content_id
 from limbeck.run import Step, hash_file
 from limbeck.task import Codec, Task
 
 Progress = Callable[[dict[str, Any]], None]
 TOLD_EVERY_S = 0.25
+NONE_KEPT = "every record was refused"
 APART = 0.1  # at most this share of the kept records is held out where the task has none for that
 
 
@@ -36,7 +37,8 @@ APART = 0.1  # at most this share of the kept records is held out where the task
 class Desk:
     """What the roof lays ready: the job, who answers (None: the task's gold), how a request is put to it, and what may not be kept.
 
-    `origins` are all that had a hand in the records, `by` says which of them in each; `mixed` are other sets; `terms` is a paragraph.
+    `origins` are all that had a hand in the records, `by` says which of them in each; `mixed` are other sets; `terms` is a paragraph;
+    `judge` says whether a draw is right.
     """
 
     task: Task
@@ -51,15 +53,19 @@ class Desk:
     mixed: tuple[MixedSet, ...] = ()
     terms: str = ""
     accounts: Callable[[], dict[str, Any]] = field(default=dict)
+    judge: Callable[[Example, Answer], Verdict] | None = None
 
 
 def distill_texts(desk: Desk, asking: TeacherSection, section: DistillSection, keep: KeepSection, step: Step, progress: Progress | None = None) -> Path:
     """The dataset's folder: data, dev, held_out and refused.jsonl.gz, origins.json, keep.json and a card."""
     examples = _requests(desk.task, section, step)
     answers = _ask(desk, examples, asking.samples, progress)
-    drafts = (_draft(desk, example, answer) for example, answer in zip(examples, answers, strict=True))
+    drafts: Any = (_draft(desk, example, answer) for example, answer in zip(examples, answers, strict=True))
+    if see := getattr(desk.judge, "see", None):
+        drafts = list(drafts)
+        see([(draft.as_example(), draw.text) for draft in drafts for draw in draft.draws])
     kept = keep_records(
-        drafts, section=keep, verify=desk.task.verify if keep.verify else None, score=desk.task.score if keep.gold else None, contamination=desk.contamination, opt_out=desk.opt_out,
+        drafts, section=keep, verify=desk.task.verify if keep.verify else None, score=desk.judge, contamination=desk.contamination, opt_out=desk.opt_out,
         against=desk.against,
     )  # fmt: skip
     _check(kept, asking, step)
@@ -137,7 +143,7 @@ def _check(kept: Kept, asking: TeacherSection, step: Step) -> None:
     if failed > asking.failed_most * accounts["asked"] and asking.when_spent == "stop":
         raise LimbeckError(f"{failed} of {accounts['asked']} requests failed: {accounts['failed']}", str(step.path), "run again: what was answered is kept and only these are asked; or raise teacher.failed_most")
     if not kept.records:
-        raise LimbeckError("every record was refused", str(step.path), f"reasons: {accounts['refused'] | accounts['failed']}; loosen [keep], or try another teacher")
+        raise LimbeckError(NONE_KEPT, str(step.path), f"reasons: {accounts['refused'] | accounts['failed']}; loosen [keep], or try another teacher")
 
 
 def _part(desk: Desk, section: DistillSection, step: Step, kept: Kept) -> tuple[list[dict[str, Any]], list[dict[str, Any]], list[dict[str, Any]]]:

@@ -1,0 +1,64 @@
+"""Who says that a drawn answer is right before it is learnt from: the task's scorer, or a sandbox in which answer and gold are both run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from limbeck import resolve
+from limbeck.errors import LimbeckError
+from limbeck.recipe.schema import Recipe
+from limbeck.records import Answer, Candidate, Example, Verdict
+
+Score = Callable[[Example, Answer], Verdict]
+
+
+def check_judge(recipe: Recipe) -> None:
+    """Raises LimbeckError where answers are to be run that nobody here can run, or not safely."""
+    if recipe.keep.run:
+        _runner(recipe).ready()
+
+
+def get_judge(recipe: Recipe, task: Any) -> Score | None:
+    """By `keep.run` and `keep.gold`; None where neither asks for one. Gold itself is not run: it is what others are run beside."""
+    if recipe.keep.run and recipe.teacher.model != "generator":
+        return Runs(_runner(recipe), recipe.keep.gold)
+    return task.score if recipe.keep.gold else None
+
+
+class Runs:
+    """Scores an answer 1 where it does what the gold does. Where the gold tells nothing here the scorer decides (`else_score`), or nobody: not scored."""
+
+    def __init__(self, runner: Any, else_score: bool) -> None:
+        self.runner, self.else_score = runner, else_score
+
+    def see(self, pairs: Sequence[tuple[Example, str]]) -> None:
+        """Run all these answers, as many at once as there are cores: what each did is remembered."""
+        self.runner.score_all([e for e, _ in pairs], [_answer(e, text) for e, text in pairs])
+
+    def __call__(self, example: Example, answer: Answer) -> Verdict:
+        verdict = self.runner.score_all([example], [answer])[0]
+        values = verdict.measures.get("functional")
+        if values:
+            return Verdict(status="scored", measures={"functional": values}, reason=verdict.reason)
+        if self.else_score and verdict.status == "scored":
+            return verdict
+        return Verdict(status="no_answer", reason=verdict.reason.partition(" (")[0] or verdict.status)
+
+
+def _answer(example: Example, text: str) -> Answer:
+    return Answer(prompt_id=example.prompt.id, candidates=(Candidate(text=text),))
+
+
+def can_be_judged(judge: Score, examples: Sequence[Example]) -> list[Example]:
+    """The examples about whose gold a judge has an opinion."""
+    if isinstance(judge, Runs):
+        judge.see([(e, e.gold[0]) for e in examples])
+    return [e for e in examples if judge(e, _answer(e, e.gold[0])).status == "scored"]
+
+
+def _runner(recipe: Recipe) -> Any:
+    name = recipe.recipe.task
+    if name != "bash":
+        raise LimbeckError(f"nothing of task {name!r} can be run beside its gold", "keep.run", "it is for task bash; take keep.gold, or a task whose verifier runs answers itself (python)")
+    return resolve.get_task(name, run=True, code=recipe.distill.code or None)
