@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from limbeck.align.grader import Grader, examine_grader, packaged_classifier, read_labelled, require_accuracy
+from limbeck.align.grader import Grader, examine_grader, examine_with_judge, packaged_classifier, read_labelled, require_accuracy
 from limbeck.align.judge import Judge
 from limbeck.align.policy import load_policy, read_policy
 from limbeck.align.propositions import Exchange
@@ -156,3 +156,23 @@ def test_a_policy_whose_judge_is_absent_falls_back_on_rules_or_says_so():
     table["propositions"]["nice"]["rule"] = "is_list"
     assert Grader(read_policy(table, "p")).by["nice"] == "rule"
     assert Grader(read_policy(table, "p"), judge=Judge(answering("yes"))).grade(EXCHANGES[:1])[0].truth["nice"]
+
+
+def reading(says):
+    """A judge that answers by what it reads between the marks."""
+    return Judge(SimpleNamespace(name="judge", answer=lambda prompts, k: [Answer(prompt_id=p.id, candidates=(Candidate(text=says(p.text)),)) for p in prompts]))
+
+
+def test_a_judge_is_examined_alone_and_weighed_beside_the_rules(tmp_path):
+    labelled = labelled_file(tmp_path / "l.jsonl")
+    nice = {"says": "It is nice.", "check": "judge", "question": "Is it nice?", "rule": "is_list"}  # a rule that is blind to it
+    policy = read_policy({**POLICY, "propositions": {**POLICY["propositions"], "nice": nice}}, "p")
+    blind = {r["name"]: r for r in examine_grader(Grader(policy, None, None, "rules"), labelled)["propositions"]}["nice"]
+    good = examine_with_judge(policy, reading(lambda text: "yes" if "lovely" in text else "no"), labelled)
+    for way in ("judge alone", "rules plus judge"):
+        row = {r["name"]: r for r in good[way]["propositions"]}["nice"]
+        assert row["accuracy"] > 0.95 > blind["accuracy"], way
+    seen = []
+    yes = examine_with_judge(policy, reading(lambda _: "yes"), labelled, lambda done, of: seen.append((done, of)))
+    rows = {r["name"]: r for r in yes["rules plus judge"]["propositions"]}
+    assert rows["nice"]["accuracy"] < 0.7 and rows["sorry"]["accuracy"] == 1.0 and seen == [(1, 1)]
