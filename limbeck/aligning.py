@@ -169,7 +169,7 @@ def score_by(task: Any, examples: Sequence[Example]) -> Callable[[Sequence[str],
     def scored(ids: Sequence[str], texts: Sequence[str]) -> list[float | None]:
         asked = [known[name] for name in ids]
         answers = [Answer(prompt_id=e.prompt.id, candidates=(Candidate(text=tidy(text)),)) for e, text in zip(asked, texts, strict=True)]
-        verdicts = task.score_all(asked, answers) if hasattr(task, "score_all") else [task.score(e, a) for e, a in zip(asked, answers, strict=True)]
+        verdicts = task.score_all(asked, answers) if getattr(task, "score_all", None) else [task.score(e, a) for e, a in zip(asked, answers, strict=True)]
         return [float(v.measures[main][0]) if v.status == "scored" and v.measures.get(main) else 0.0 if v.status in ("refused", "no_answer") else None for v in verdicts]
 
     return scored

@@ -165,3 +165,8 @@ def test_the_pinned_labels_are_checked_and_examined_apart():
     told = examine_grader(Grader(load_policy("default"), packaged_classifier()), labelled)
     assert told["cross_validated"] == 351 and 0.93 < told["accuracy"] < 0.96
     assert told["accuracy"] > examine_grader(Grader(load_policy("default"), way="rules"), labelled)["accuracy"] + 0.02
+
+
+def test_bash_is_scored_too_though_it_judges_by_the_batch_only_when_run():
+    example = Example(id="a", prompt=Prompt(id="a", text="count lines of a.txt"), gold=("wc -l a.txt",))
+    assert score_by(resolve.get_task("bash"), [example])(["a", "a"], ["wc -l a.txt", ""])[0] == 1.0
