@@ -6,7 +6,14 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from limbeck.align.grader import Grader, examine_grader, examine_with_judge, packaged_classifier, read_labelled, require_accuracy
+from limbeck.align.grader import (
+    Grader,
+    examine_grader,
+    examine_with_judge,
+    packaged_classifier,
+    read_labelled,
+    require_accuracy,
+)
 from limbeck.align.judge import Judge
 from limbeck.align.policy import load_policy, read_policy
 from limbeck.align.propositions import Exchange
