@@ -60,5 +60,5 @@ def can_be_judged(judge: Score, examples: Sequence[Example]) -> list[Example]:
 def _runner(recipe: Recipe) -> Any:
     name = recipe.recipe.task
     if name != "bash":
-        raise LimbeckError(f"nothing of task {name!r} can be run beside its gold", "keep.run", "it is for task bash; take keep.gold, or a task whose verifier runs answers itself (python)")
+        raise LimbeckError(f"nothing of task {name!r} can be run beside its gold", "keep.run", "it is for task bash; take keep.gold, or a task whose verifier works answers out itself (countdown, puzzle24)")
     return resolve.get_task(name, run=True, code=recipe.distill.code or None)
