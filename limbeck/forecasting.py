@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from limbeck.carrying_over import measure_activations, sweep_rung
 from limbeck.errors import LimbeckError
 from limbeck.laddering import (
     Ground,
     climb,
     held_out_examples,
     last_loss,
-    measure_activations,
     refuse_untrainable,
-    sweep_rung,
     top_one,
 )
 from limbeck.predict import seal
@@ -307,7 +307,8 @@ def show_forecast(source: Path, target: str, sealed: bool, as_json: bool, page: 
         except LimbeckError as problem:  # the rows know no file
             raise LimbeckError(problem.what, problem.where.replace("runs", str(source), 1) if problem.where.startswith("runs") else problem.where, problem.fix) from problem
         aim = Candidate(size=size, data=data, compute=asked.get("compute", 6 * size * data))
-        _say(forecast_table(rows, aim, float("nan"), 12.0), as_json, _draw(rows, aim, page))
+        found = forecast_table(rows, aim, float("nan"), 12.0)
+        _say(found, as_json, _draw(rows, aim, found, page))
         return
     from limbeck.recipe.load import load_recipe
 
@@ -330,21 +331,21 @@ def show_forecast(source: Path, target: str, sealed: bool, as_json: bool, page: 
             if recipe.predict.larger == 1 and steps:
                 raise LimbeckError("the student this forecast speaks of is trained already", str(source), "nothing can be sealed after the run: forecast another one (--target x4)")
             found = seal_found(run, ground, table, found)
-        drawn = _draw(read_rows(table), ground.target, page)
+        drawn = _draw(read_rows(table), ground.target, found, page)
     _say(found, as_json, drawn)
 
 
-def _draw(rows: list[dict[str, Any]], target: Candidate, page: Path | None) -> Path | None:
-    """The decision's page of a ladder and its target's loss; a forecast that is refused is said on it."""
+def _draw(rows: list[dict[str, Any]], target: Candidate, found: dict[str, Any], page: Path | None) -> Path | None:
+    """The decision's page of a ladder and what was found of its target's loss; a forecast that is refused is said on it."""
     if page is None:
         return None
     from limbeck.predict.decision import write_page
 
-    fitted, _ = fit_ladder(rows)
-    try:
-        return write_page(fitted, [fitted.predict(size=target.size, data=target.data, compute=target.compute)], page)
-    except LimbeckError as problem:
-        return write_page(fitted, [], page, refused=problem.what)
+    fitted, said = fit_ladder(rows)[0], found["forecast"]["loss"]
+    if "refused" in said:
+        return write_page(fitted, [], page, refused=said["refused"])
+    loss = fitted.predict(size=target.size, data=target.data, compute=target.compute)
+    return write_page(fitted, [replace(loss, low=said["low"], high=said["high"])], page)
 
 
 def _say(found: dict[str, Any], as_json: bool, page: Path | None = None) -> None:

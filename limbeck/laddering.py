@@ -6,7 +6,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -285,22 +285,22 @@ def refuse_untrainable(recipe: Recipe) -> None:
 def climb(run: Run, ground: Ground, plan: Plan, tell: Tell) -> Path:
     """Train and measure the plan's rungs in a run; the path of their table. A killed ladder goes on where it stood."""
     recipe, dataset = ground.recipe, ground.dataset
-    inputs = {"dataset": [hash_file(dataset / f"{part}.jsonl.gz") for part in ("data", "dev")], "student": _kind_of(run, recipe), "train": recipe.train.model_dump(exclude={"steps", "batch", "accumulate", "lr", "warmup", "ema", "evaluate_every", "patience", "checkpoint_every"})}
+    inputs = {"dataset": [hash_file(dataset / f"{part}.jsonl.gz") for part in ("data", "dev")], "student": kind_of(run, recipe), "train": recipe.train.model_dump(exclude={"steps", "batch", "accumulate", "lr", "warmup", "ema", "evaluate_every", "patience", "checkpoint_every"})}
     measuring = {"held_out": hash_file(dataset / "held_out.jsonl.gz"), "examples": [recipe.predict.examples, recipe.predict.rung_examples], "k": recipe.evaluate.k, "beams": recipe.student.beams}
     rungs = ground.rungs(plan)
-    rows = run_ladder(run, rungs, inputs, (("models", "train"), ("evaluate", "models", "tasks")), lambda pairs: _train_rungs(ground, pairs, len(rungs), tell), lambda rung, path: measure(ground, rung, path, tell), measuring, tell)
+    rows = run_ladder(run, rungs, inputs, (("models", "train"), ("evaluate", "models", "tasks")), lambda pairs: train_rungs(ground, pairs, len(rungs), tell), lambda rung, path: measure(ground, rung, path, tell), measuring, tell)
     table = run.path / "ladder" / "runs.csv"
     write_atomically(table, table_of(rows).encode())
     return table
 
 
-def _kind_of(run: Run, recipe: Recipe) -> dict[str, Any]:
+def kind_of(run: Run, recipe: Recipe) -> dict[str, Any]:
     """What all rungs' students have in common."""
     return {key: value for key, value in unplaced(recipe.student, run).items() if key not in ("width", "heads")}
 
 
-def _train_rungs(ground: Ground, pairs: Sequence[tuple[Rung, Step]], of: int, tell: Tell) -> None:
-    """Largest first, as many at once as there are threads; on an accelerator one after another."""
+def train_rungs(ground: Ground, pairs: Sequence[tuple[Rung, Step]], of: int, tell: Tell) -> None:
+    """Every rung trained, largest first, as many at once as there are threads; on an accelerator one after another."""
     import torch
 
     from limbeck.train.encoded import encode_dataset
@@ -404,68 +404,3 @@ def gold_log_pass(ground: Ground, expert: Path) -> list[float] | None:
             logp = network(batch.source, batch.target_BL).float().log_softmax(-1).gather(2, batch.target_BL[..., None])[..., 0]
             out += (logp * (batch.target_BL > 0)).sum(1).tolist()
     return out
-
-
-def sweep_rung(ground: Ground, run: Run, rung: Rung, tell: Tell, factors: Sequence[float] = (0.5, 1.0, 2.0)) -> dict[float, float]:
-    """Losses of one rung at other learning rates, by factor; each is a step of the run."""
-    changed = [replace(rung, name=f"{rung.name}-lr{factor:g}", setting=replace(rung.setting, lr=rung.setting.lr * factor)) for factor in factors]
-    inputs = {"dataset": [hash_file(ground.dataset / f"{part}.jsonl.gz") for part in ("data", "dev")], "student": _kind_of(run, ground.recipe)}
-    pairs = [(r, run.step(f"ladder/sweep/{r.name}", {"lr": r.setting.lr, "steps": r.setting.steps, "batch": r.setting.batch}, inputs, ("models", "train"))) for r in changed]
-    pending = [(r, s) for r, s in pairs if not s.state[0]]
-    for _, step in pending:
-        step.begin()
-    if pending:
-        _train_rungs(ground, pending, len(pending), tell)
-    return {factor: last_loss(step.path)[0] for factor, (_, step) in zip(factors, pairs, strict=True)}
-
-
-def measure_activations(ground: Ground, widths: Sequence[int], steps: int = 8) -> dict[int, dict[str, float]]:
-    """By how much a few steps change what each block adds to its stream (root mean square), by width: what a coordinate check compares.
-
-    Every width is trained on the same batches at its transferred learning rate, and measured on one of them before and after: what blocks add
-    at the start depends on the initial weights, which no learning rate mends.
-    """
-    import torch
-
-    from limbeck.train.optimizer import make_optimizer
-
-    known = setting_of(ground.recipe.student, ground.recipe.train)
-    found: dict[int, dict[str, float]] = {}
-    for width in widths:
-        torch.manual_seed(1)
-        course = ground.course(student_at(ground.recipe.student, width), min(known.batch, COSTED))
-        setting = transfer(known, width=width, layers=known.layers, examples=known.examples)
-        optimizer = make_optimizer(course.network, setting.optimizer, setting.lr, ground.recipe.train.weight_decay)
-        before = _added(course, 0)
-        for number in range(steps):
-            loss, _ = course.network.loss(course.batch(number), soft_weight=0.0, generator=torch.Generator().manual_seed(number))
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(course.network.parameters(), ground.recipe.train.clip)
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
-        found[width] = {name: float((after - before[name]).pow(2).mean().sqrt()) for name, after in _added(course, 0).items()}
-    return found
-
-
-def _added(course: Any, number: int) -> dict[str, Any]:
-    """What each block adds to its stream on a batch, without dropout."""
-    import torch
-
-    seen: dict[str, Any] = {}
-
-    def note(name: str) -> Callable[..., None]:
-        def hook(_: Any, inputs: Any, output: Any) -> None:
-            after = output[0] if isinstance(output, tuple) else output
-            seen[name] = after.detach().float() - inputs[0].detach().float()
-
-        return hook
-
-    hooks = [module.register_forward_hook(note(name)) for name, module in course.network.named_modules() if type(module).__name__ in ("Block", "LlamaDecoderLayer")]
-    training = course.network.training
-    course.network.eval()
-    with torch.no_grad():
-        course.network.loss(course.batch(number), soft_weight=0.0, generator=torch.Generator().manual_seed(number))
-    course.network.train(training)
-    for hook in hooks:
-        hook.remove()
-    return seen

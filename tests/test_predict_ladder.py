@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pytest
 
-from limbeck import forecasting, laddering
+from limbeck import carrying_over, forecasting, laddering
 from limbeck.errors import LimbeckError
 from limbeck.predict import seal
 from limbeck.predict.ladder import Rung, read_rows, run_ladder, table_of
@@ -234,7 +234,7 @@ def test_costs_are_counted_on_real_batches_and_grow_with_the_width(ground):
 def test_activations_stay_in_a_band_over_widths_at_transferred_rates(ground):
     from limbeck.predict.transfer import coordinate_band
 
-    band = coordinate_band(laddering.measure_activations(ground, [32, 64, 96], steps=4))
+    band = coordinate_band(carrying_over.measure_activations(ground, [32, 64, 96], steps=4))
     assert band and max(band.values()) < 4
 
 
@@ -309,6 +309,14 @@ def test_a_forecasts_page_holds_it_or_why_there_is_none(tmp_path, capsys):
     forecasting.show_forecast(tmp_path / "missed.csv", f"{TARGET.size},{TARGET.data}", False, False, tmp_path / "no.html")
     page = (tmp_path / "no.html").read_text()
     assert "not predictable" in page and " nats</b>" not in page
+
+
+def test_a_page_refuses_what_the_forecast_refuses(tmp_path):
+    rows = bent_rows(1)
+    (tmp_path / "bent.csv").write_text(table_of(rows))
+    top = max(rows, key=lambda r: r["C"])
+    forecasting.show_forecast(tmp_path / "bent.csv", f"{20 * top['N']},{20 * top['D']}", False, False, tmp_path / "no.html")
+    assert "knowing only how often each symbol occurs" in (tmp_path / "no.html").read_text()
 
 
 class Analytic(laddering.Ground):
