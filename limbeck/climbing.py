@@ -174,9 +174,10 @@ def _try_verifier(recipe: Recipe, task: Any) -> None:
     passed, right = planted(examples, lambda e, text: _passes(recipe, task, judge, e, text))
     if not examples or right < len(examples) * 0.9:
         raise LimbeckError(f"the verifier refuses {len(examples) - right} of {len(examples)} gold answers", f"task {task.name!r}", "mend the task's verify, or set keep.gold")
-    if passed > 0.05 * len(examples):
+    pairs = len(examples) - 1
+    if passed > 0.05 * pairs:
         fix = "its verifier looks at the form alone: set keep.gold = true, which judges by the task's scorer (bash: keep.run = true, by what commands do)" if judge is None else "mend the task's scorer"
-        raise LimbeckError(f"the verifier passes {passed} of {len(examples)} planted wrong answers", f"task {task.name!r}", fix)
+        raise LimbeckError(f"the verifier passes {passed} of {pairs} planted wrong answers", f"task {task.name!r}", fix)
 
 
 def _passes(recipe: Recipe, task: Any, judge: Score | None, example: Example, text: str) -> bool:

@@ -53,7 +53,11 @@ def seal_run(run: Run, recipe: Recipe, dataset: Path, codec: Any, tell: Any, tra
         tell("note", {"text": "predict: the student is trained already, so nothing is sealed; a forecast made now would be none"})
         return
     ground = Ground(recipe, dataset, codec)
-    plan = ground.plan()
+    try:
+        plan = ground.plan()
+    except LimbeckError as problem:  # a student so small, or a share so small: it is trained all the same
+        tell("note", {"text": f"predict: nothing is sealed: {problem.what} ({problem.fix})"})
+        return
     write_atomically(run.path / "predict" / "plan.json", json.dumps(as_dict(plan), indent=1).encode())
     table = climb(run, ground, plan, tell)
     found = forecast_ladder(run, ground, table)
