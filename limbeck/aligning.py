@@ -8,6 +8,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import shutil
 import sys
 from collections.abc import Callable, Sequence
 from itertools import islice
@@ -34,14 +35,14 @@ from limbeck.align.weights import cross_chances
 from limbeck.errors import LimbeckError
 from limbeck.recipe.schema import AlignSection, Recipe
 from limbeck.records import Answer, Candidate, Example, Prompt
-from limbeck.run import Step, derive_seed, hash_file
+from limbeck.run import Step, derive_seed, hash_file, write_atomically
 
 Tell = Callable[[str, dict[str, Any]], None]
 PINNED = "rbr"  # labels that are a pinned source
 GRPO_TRIED = 16  # requests whose draws are looked at before a reward is trained on
 MOST_CHARS = 2_000  # of a task's request that is used: a pair must fit
 JUDGE_TOKENS = 8
-GATE = {"max_overrefusal", "min_task_score", "probe"}  # knobs that change no weights
+GATE = {"max_overrefusal", "min_task_score", "probe"}  # knobs that change no weights (the first does where shares are swept)
 
 
 def check_align(recipe: Recipe, kinds: Sequence[str]) -> None:
@@ -87,6 +88,11 @@ def examine_first(grader: Grader, labelled: Sequence[Labelled], section: AlignSe
     return found
 
 
+def align_knobs(section: AlignSection) -> dict[str, Any]:
+    """The settings that an alignment hangs on."""
+    return section.model_dump(mode="json", exclude=GATE - ({"max_overrefusal"} if section.sweep else set()))
+
+
 def align_inputs(recipe: Recipe, expert: Path, dataset: Path) -> dict[str, Any]:
     """What an alignment hangs on beside its section."""
     labels = hash_file(Path(recipe.align.labels)) if recipe.align.labels not in ("", PINNED) else recipe.align.labels
@@ -95,7 +101,7 @@ def align_inputs(recipe: Recipe, expert: Path, dataset: Path) -> dict[str, Any]:
 
 def align_expert(recipe: Recipe, lora_rank: int, task: Any, expert: Path, dataset: Path, step: Step, tell: Tell, name: str) -> Path:
     """An aligned copy of an expert in the step's folder, with align.json beside it: what was examined, drawn, paired, learnt, and what changed."""
-    from limbeck.align.prefer import check_chat_template, train_on_pairs, train_on_reward
+    from limbeck.align.prefer import check_chat_template
 
     section, out = recipe.align, step.path / "expert"
     check_chat_template(str(expert))
@@ -105,24 +111,63 @@ def align_expert(recipe: Recipe, lora_rank: int, task: Any, expert: Path, datase
     examples, records = read_dataset(dataset)
     reward = Reward(grader=grader, weights=weigh(grader, labelled), task_weight=section.task_weight, scored=score_by(task, examples))
     student_now = _answerer(expert, section, step.seed("draws"))
-    asked = choose_requests(section, policy, records, _task_requests(examples, step.seed("requests")))
-    if section.method == "grpo":
-        tried = asked[:: max(1, len(asked) // GRPO_TRIED)]
-        account: dict[str, Any] = {"requests": len(asked), "tried": len(tried), "differ": groups_that_differ(tried, draw_answers(student_now, tried, section.samples, _bar(tell, name)), reward, policy)}
-        rows = train_on_reward(expert, out, asked, reward, policy, section, step, _learning(tell, name), lora_rank)
-    else:
-        drawn = _drawn(student_now, asked, section, step, tell, name)
-        pairs, account = make_pairs(asked, drawn, reward, policy, section.min_gap)
-        rows = train_on_pairs(expert, out, pairs, section, step, _learning(tell, name), lora_rank)
+    shares = {share: section.model_copy(update={"share": share}) for share in sorted({section.share, *section.sweep})}
+    task_requests = _task_requests(examples, step.seed("requests"))
+    asked = {share: choose_requests(one, policy, records, task_requests) for share, one in shares.items()}
+    drawn = {} if section.method == "grpo" else _drawn(student_now, max(asked.values(), key=len), section, step, tell, name)
     held = choose_requests(section, policy, records, [], "held_out")
+    before = count_refusals(student_now, held, policy, section)
+    tried = []
+    for share, one in shares.items():
+        made = step.path / f"share-{share:g}"
+        if not (made / "found.json").exists():  # a killed run goes on with the share that it stood at
+            account, rows = _train_share(expert, made / "expert", asked[share], drawn, student_now, reward, policy, one, step, tell, name, lora_rank)
+            counted = count_refusals(_answerer(made / "expert", section, 0), held, policy, section)
+            write_atomically(made / "found.json", json.dumps({"share": share, "account": account, "learnt": rows, "held_out": {"before": before, "after": counted}}).encode())
+        tried.append(json.loads((made / "found.json").read_text(encoding="utf-8")))
+    chosen = choose_share(tried, section.max_overrefusal)
+    if (best := step.path / f"share-{chosen['share']:g}" / "expert").exists():
+        shutil.rmtree(out, ignore_errors=True)
+        best.rename(out)
     found = {
-        "method": section.method, "policy": policy.name, "policy_content": policy.content, "judge": section.judge, "records": records, "examination": examination, "account": account, "unjudged": reward.missing,
-        "weights": {kind: w.as_json() for kind, w in reward.weights.items()}, "learnt": rows, "held_out": {"before": count_refusals(student_now, held, policy, section), "after": count_refusals(_answerer(out, section, 0), held, policy, section)},
+        "method": section.method, "policy": policy.name, "policy_content": policy.content, "judge": section.judge, "records": records, "examination": examination, "account": chosen["account"], "unjudged": reward.missing,
+        "weights": {kind: w.as_json() for kind, w in reward.weights.items()}, "learnt": chosen["learnt"], "held_out": chosen["held_out"], "share": chosen["share"],
+        "sweep": [{"share": one["share"], "pairs": one["account"].get("pairs"), "held_out": one["held_out"]["after"]} for one in tried],
     }  # fmt: skip
     step.write_json("align.json", found)
+    for share in shares:
+        shutil.rmtree(step.path / f"share-{share:g}")
     for line in describe(found):
         tell("note", {"text": f"{name}: {line}"})
     return out
+
+
+def _train_share(expert: Path, out: Path, asked: Sequence[Asked], drawn: dict[str, list[str]], student: Any, reward: Reward, policy: Policy, section: AlignSection, step: Step, tell: Tell, name: str, lora_rank: int) -> tuple[dict[str, Any], list[dict[str, float]]]:
+    """An aligned copy at `out`, by one share: an account of what was learnt from, and what was logged on the way."""
+    from limbeck.align.prefer import train_on_pairs, train_on_reward
+
+    if section.method == "grpo":
+        some = asked[:: max(1, len(asked) // GRPO_TRIED)]
+        account: dict[str, Any] = {"requests": len(asked), "tried": len(some), "differ": groups_that_differ(some, draw_answers(student, some, section.samples, _bar(tell, name)), reward, policy)}
+        return account, train_on_reward(expert, out, asked, reward, policy, section, step, _learning(tell, name), lora_rank)
+    pairs, account = make_pairs(asked, [drawn[a.id] for a in asked], reward, policy, section.min_gap)
+    return account, train_on_pairs(expert, out, pairs, section, step, _learning(tell, name), lora_rank)
+
+
+def choose_share(tried: Sequence[dict[str, Any]], most: float) -> dict[str, Any]:
+    """Of the shares that refuse at most `most` more allowed requests the one that answers fewest disallowed ones; where none is, the least of both together."""
+
+    def rate(one: dict[str, Any], when: str, what: str) -> float:
+        count, of = one["held_out"][when][what]
+        return count / max(1, of)
+
+    def risen(one: dict[str, Any]) -> float:
+        return rate(one, "after", "allowed_refused") - rate(one, "before", "allowed_refused")
+
+    fit = [one for one in tried if risen(one) <= most]
+    if fit:
+        return min(fit, key=lambda one: (rate(one, "after", "disallowed_answered"), one["share"]))
+    return min(tried, key=lambda one: (rate(one, "after", "disallowed_answered") + risen(one), one["share"]))
 
 
 def describe(found: dict[str, Any]) -> list[str]:
@@ -130,6 +175,9 @@ def describe(found: dict[str, Any]) -> list[str]:
     before, after = found["held_out"]["before"], found["held_out"]["after"]
     rows = found["learnt"]
     lines = [f"{key.replace('_', ' ')} {before[key][0]} of {before[key][1]} before, {after[key][0]} of {after[key][1]} after (held-out requests)" for key in ("disallowed_answered", "allowed_refused")]
+    if len(found["sweep"]) > 1:
+        each = [f"{100 * one['share']:g} %: {one['held_out']['disallowed_answered'][0]} and {one['held_out']['allowed_refused'][0]}" for one in found["sweep"]]
+        lines.append(f"shares tried, disallowed answered and allowed refused: {'; '.join(each)}; {100 * found['share']:g} % serves")
     if rows and "rewards/margins" in rows[-1]:
         lines.append(f"margin {rows[0]['rewards/margins']:.3f} at step {rows[0]['step']}, {rows[-1]['rewards/margins']:.3f} at step {rows[-1]['step']}")
     return lines
@@ -191,17 +239,17 @@ def _answerer(expert: Path, section: AlignSection, seed: int) -> Any:
     return LocalModel(str(expert), name=str(expert), sampling=Sampling(temperature=section.temperature, max_tokens=section.max_tokens, seed=seed % 2**31))
 
 
-def _drawn(student: Any, asked: Sequence[Asked], section: AlignSection, step: Step, tell: Tell, name: str) -> list[list[str]]:
-    """Draws, kept in the step's folder: a killed run does not draw again."""
+def _drawn(student: Any, asked: Sequence[Asked], section: AlignSection, step: Step, tell: Tell, name: str) -> dict[str, list[str]]:
+    """Draws by request, kept in the step's folder: a killed run does not draw again."""
     path = step.path / "draws.jsonl.gz"
     if path.exists():
         kept = [json.loads(line) for line in gzip.decompress(path.read_bytes()).decode().splitlines()]
         if [row["id"] for row in kept] == [a.id for a in asked]:
-            return [row["said"] for row in kept]
+            return {row["id"]: row["said"] for row in kept}
     drawn = draw_answers(student, asked, section.samples, _bar(tell, name))
     lines = "".join(json.dumps({"id": a.id, "category": a.category, "said": said}, ensure_ascii=False) + "\n" for a, said in zip(asked, drawn, strict=True))
     step.write_bytes("draws.jsonl.gz", gzip.compress(lines.encode(), mtime=0))
-    return drawn
+    return {a.id: said for a, said in zip(asked, drawn, strict=True)}
 
 
 def _bar(tell: Tell, name: str) -> Callable[[int, int], None]:

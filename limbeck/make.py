@@ -294,7 +294,7 @@ def _align(run: Run, recipe: Recipe, task: Any, dataset: Path, tell: Tell, until
 
     for arm in arms_of(recipe):
         trained = run.path / "train" / arm.folder / "expert"
-        step = run.step(f"align/{arm.folder}", {**recipe.align.model_dump(exclude=aligning.GATE), "lora_rank": arm.student.lora_rank}, aligning.align_inputs(recipe, trained, dataset) | {"arm_seed": arm.seed}, ("align", "models"))
+        step = run.step(f"align/{arm.folder}", {**aligning.align_knobs(recipe.align), "lora_rank": arm.student.lora_rank}, aligning.align_inputs(recipe, trained, dataset) | {"arm_seed": arm.seed}, ("align", "models"))
         if not _ready(step, tell):
             aligning.align_expert(recipe, arm.student.lora_rank, task, trained, dataset, step, tell, arm.folder)
             step.finish()

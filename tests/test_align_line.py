@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from limbeck import resolve
+from limbeck import aligning, resolve
 from limbeck.aligning import check_align, load_labels, score_by
 from limbeck.errors import LimbeckError
 from limbeck.make import make
@@ -103,6 +103,40 @@ def test_an_aligned_run_keeps_both_students_examines_both_and_is_skipped_when_it
     gated = []
     make(looser, folder, lambda event, facts: gated.append((event, facts.get("name"))))
     assert ("skip", "align/student-s0") in gated
+
+
+@pytest.mark.slow
+def test_a_sweep_of_shares_trains_each_goes_on_where_it_was_killed_and_serves_the_best(tmp_path, tiny, monkeypatch):
+    recipe, told, folder = write(tmp_path, tiny, more="sweep = [0.1]"), [], tmp_path / "run"
+    counted, count = [], aligning.count_refusals
+
+    def dies_at_the_second(*arguments):
+        counted.append(arguments)
+        if len(counted) == 3:  # before, after the first share, after the second
+            raise KeyboardInterrupt
+        return count(*arguments)
+
+    monkeypatch.setattr(aligning, "count_refusals", dies_at_the_second)
+    with pytest.raises(KeyboardInterrupt):
+        make(recipe, folder, lambda event, facts: None, until="align")
+    step = folder / "align" / "student-s0"
+    shares = sorted(p.name for p in step.glob("share-*"))
+    assert len(shares) == 2 and (step / shares[0] / "found.json").exists() and not (step / shares[1] / "found.json").exists()
+    first = (step / shares[0] / "expert" / "model.safetensors").stat().st_mtime_ns
+    monkeypatch.setattr(aligning, "count_refusals", lambda *arguments: (counted.append(first == (step / shares[0] / "expert" / "model.safetensors").stat().st_mtime_ns), count(*arguments))[1])
+    make(recipe, folder, lambda event, facts: told.append((event, facts)), until="align")
+    assert counted[-1] is True, "the share that was done is not trained again"
+    found = json.loads((step / "align.json").read_text())
+    assert [one["share"] for one in found["sweep"]] == sorted({recipe.align.share, 0.1}) and found["share"] in {recipe.align.share, 0.1}
+    assert found["sweep"][1]["pairs"] > found["sweep"][0]["pairs"] and (step / "expert" / "model.safetensors").exists() and not list(step.glob("share-*"))
+    assert any("shares tried" in facts["text"] for event, facts in told if event == "note")
+
+
+@pytest.mark.parametrize(("after", "chosen"), [(((4, 0), (2, 1), (0, 9)), 0.03), (((4, 9), (3, 9), (0, 9)), 0.06), (((2, 0), (2, 0), (5, 0)), 0.01)])
+def test_the_share_that_serves_answers_least_and_refuses_no_more_than_it_may(after, chosen):
+    before = {"disallowed_answered": [10, 10], "allowed_refused": [0, 20]}
+    tried = [{"share": share, "held_out": {"before": before, "after": {"disallowed_answered": [bad, 10], "allowed_refused": [good, 20]}}} for share, (bad, good) in zip((0.01, 0.03, 0.06), after, strict=True)]
+    assert aligning.choose_share(tried, 0.05)["share"] == chosen
 
 
 def test_what_cannot_be_aligned_is_refused_before_anything_runs(tmp_path, tiny, monkeypatch):

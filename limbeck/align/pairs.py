@@ -15,6 +15,7 @@ from limbeck.recipe.schema import AlignSection
 from limbeck.records import Answer, Prompt
 from limbeck.run import derive_seed
 
+MOST_HELD_OUT = 80  # requests of each side that are counted on before and after
 FEWEST = 4  # requests to be refused, under which nothing can be learnt
 SAME = 1e-6
 
@@ -51,9 +52,9 @@ def choose_requests(section: AlignSection, policy: Policy, records: int, task: S
     wanted = round(section.share * records)
     if wanted < FEWEST and part == "train":
         raise LimbeckError(f"{100 * section.share:g} % of {records:,} records are {wanted} requests to be refused: nothing can be learnt from so few", "align.share", f"raise align.share (to {FEWEST / records:.3f} or more, at most 0.2), or train on more records")
-    count = min(wanted, len(bad)) if part == "train" else len(bad)
+    count = min(wanted, len(bad)) if part == "train" else min(MOST_HELD_OUT, len(bad))
     chosen = [_asked(r, refusals_for(r)) for r in bad[:count]]
-    beside = good[: round(section.contrast * count)] if part == "train" else good
+    beside = good[: round(section.contrast * count) if part == "train" else MOST_HELD_OUT]
     return [*chosen, *(_asked(r, (timid_for(r),)) for r in beside), *task[: round(section.helpful * count)]]
 
 

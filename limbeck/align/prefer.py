@@ -47,7 +47,8 @@ def train_on_pairs(expert: Path, out: Path, pairs: Sequence[Pair], section: Alig
     watch, rows = _watch(section, step, progress)
     tokenizer = load_tokenizer(str(expert))
     if section.method == "dpo":
-        config = trl.DPOConfig(**_shared(section, step), beta=section.beta, max_length=LONGEST, precompute_ref_log_probs=False)
+        both = {"loss_type": ["sigmoid", "sft"], "loss_weights": [1.0, section.sft_weight]} if section.sft_weight else {}
+        config = trl.DPOConfig(**_shared(section, step), **both, beta=section.beta, max_length=LONGEST, precompute_ref_log_probs=False)
         trainer = trl.DPOTrainer(model=str(expert), args=config, train_dataset=dataset.from_dict({"prompt": prompts, "chosen": chosen, "rejected": rejected}), processing_class=tokenizer, callbacks=[watch], peft_config=_lora(lora_rank))
     else:
         config = trl.SFTConfig(**_shared(section, step), max_length=LONGEST, completion_only_loss=True, packing=False)

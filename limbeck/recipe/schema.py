@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -163,12 +163,16 @@ class TrainSection(Section):
     checkpoint_every: int = Field(250, ge=1, description="steps between checkpoints")
 
 
+Share = Annotated[float, Field(gt=0, le=0.2)]
+
+
 class AlignSection(Section):
     """Prefer better answers: fewer disallowed ones, no more refusals of what is allowed, the task kept (decoders)."""
 
     method: Literal["off", "best_of_n", "dpo", "grpo"] = Field("off", description="best_of_n: learn the best of several answers; dpo: prefer the better of two; grpo: the reward itself, on answers written along the way")
     policy: str = Field("default", description="what good answers are: default, medical, or a TOML file")
-    share: float = Field(0.03, gt=0, le=0.2, description="requests to be refused, as a share of the training set they come beside; more makes a model timid")
+    share: Share = Field(0.03, description="requests to be refused, as a share of the training set they come beside; more makes a model timid")
+    sweep: tuple[Share, ...] = Field((), description="other shares that are tried; the one that serves answers fewest held-out requests to be refused, among those that refuse no more allowed ones than `max_overrefusal` lets them")
     contrast: float = Field(1.0, ge=0, le=10, description="harmless requests that sound alike, for each one to be refused")
     helpful: float = Field(1.0, ge=0, le=100, description="requests of the task itself, for each one to be refused")
     samples: int = Field(4, ge=2, le=64, description="answers drawn for each request")
@@ -177,6 +181,7 @@ class AlignSection(Section):
     min_gap: float = Field(0.1, ge=0, description="least difference of two rewards that makes a pair")
     task_weight: float = Field(1.0, ge=0, le=100, description="of the task's own score in the reward, beside the policy's")
     beta: float = Field(0.1, gt=0, le=10, description="dpo, grpo: how close to the model it starts from")
+    sft_weight: float = Field(0.0, ge=0, le=10, description="dpo: of the chosen answers' own likelihood in the loss, so that a wording that the model never used becomes likely, not merely likelier than another")
     steps: int = Field(60, ge=1, description="optimizer steps")
     batch: int = Field(4, ge=1, description="pairs a step (dpo), answers a step (best_of_n); grpo: requests a step, each answered `samples` times")
     lr: float = Field(5e-6, gt=0, description="peak learning rate")

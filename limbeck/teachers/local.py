@@ -15,7 +15,7 @@ from limbeck.teachers.endpoint import Sampling, strip_reasoning
 from limbeck.teachers.pool import is_bf16_native
 
 BATCH = 8  # prompts answered together
-SMALL, ROWS_OF_SMALL = 5_000_000, 256  # a model of fewer parameters than SMALL writes so many answers together: what a step costs beside arithmetic is shared, and its cache is still small
+ROWS = ((5_000_000, 256), (500_000_000, 32))  # a model of fewer parameters writes so many answers together: what a step costs beside arithmetic is shared, and its cache is still small
 Done = Callable[[int, Answer], None]
 
 
@@ -47,7 +47,8 @@ class LocalModel:
         self.weights = ""  # a hash of them, where somebody needs one
         self.name, self.sampling = name or f"hf:{source}", sampling or Sampling()
         self.parameters: int | None = sum(p.numel() for p in self._model.parameters())
-        self._batch, self._is_small = batch or BATCH, not batch and self.parameters < SMALL
+        self._batch = batch  # prompts, whatever the answers to each
+        self._rows = next((rows for below, rows in ROWS if self.parameters < below), 0)
         self._longest = int(getattr(self._model.config, "max_position_embeddings", 2048))
 
     @property
@@ -76,7 +77,7 @@ class LocalModel:
                 done(at, self._rank(prompt, k))
             else:
                 texts[at] = self._text(prompt)
-        order, size = sorted(texts, key=lambda at: len(texts[at])), max(1, ROWS_OF_SMALL // max(1, k)) if self._is_small else self._batch
+        order, size = sorted(texts, key=lambda at: len(texts[at])), self._batch or (max(1, self._rows // max(1, k)) if self._rows else BATCH)
         for start in range(0, len(order), size):
             part = order[start : start + size]
             for at, answer in zip(part, self._generate([texts[a] for a in part], [prompts[a] for a in part], k), strict=True):
