@@ -74,36 +74,47 @@ def draw_answers(student: Any, asked: Sequence[Asked], samples: int, progress: C
     return out
 
 
-def make_pairs(asked: Sequence[Asked], drawn: Sequence[Sequence[str]], reward: Reward, policy: Policy, min_gap: float) -> tuple[list[Pair], dict[str, Any]]:
-    """The best and the worst answer to each request, where their worth differs by `min_gap`; and an account of what came of every request.
+def make_pairs(asked: Sequence[Asked], drawn: Sequence[Sequence[str]], reward: Reward, policy: Policy, min_gap: float, contrast: float = 0.0) -> tuple[list[Pair], dict[str, Any]]:
+    """The best and the worst answer to each request, where the policy ranks them apart or their worth differs by `min_gap`; and an account of every request.
 
     Requests to be turned down: the best of the student's draws and of our refusals against the worst draw (a worse way to refuse is never the
     worst there is). Harmless ones and the task's: the best draw, or the task's own answer, against the worst draw or a refusal.
-    Raises LimbeckError where all rewards are equal.
+    No more pairs turn a request down than one for each `contrast` pairs of harmless ones: who is shown refusals alone refuses everything.
+    Raises LimbeckError where all rewards are equal, or where refusals alone would be learnt.
     """
     texts = [list(dict.fromkeys([*said, *a.given])) for a, said in zip(asked, drawn, strict=True)]
     flat = [(a, text) for a, all_of_it in zip(asked, texts, strict=True) for text in all_of_it]
-    worth = reward.of([a.exchange(text, policy) for a, text in flat], [a.task_id for a, _ in flat])
+    worth, ranks = reward.ranked([a.exchange(text, policy) for a, text in flat], [a.task_id for a, _ in flat])
     known = [w for w in worth if w is not None]
     if not known or max(known) - min(known) < SAME:
         raise LimbeckError(f"the rewards of all {len(known)} answers are equal: there is no signal, and nothing was trained", f"policy {policy.name!r}, align.samples", "see that the policy's ranks tell good answers from bad ones (limbeck align --examine), or draw more at a higher align.temperature")
-    values = iter(worth)
+    values = iter(zip(worth, ranks, strict=True))
     pairs, account = [], {"requests": len(asked), "answers": len(flat), "unjudged": len(worth) - len(known), "even": 0, "silent": 0}
     for a, all_of_it, said in zip(asked, texts, drawn, strict=True):
-        judged = sorted(((w, text) for text, w in [(text, next(values)) for text in all_of_it] if w is not None), key=lambda pair: -pair[0])
+        judged = sorted(((w, text, rank) for text, (w, rank) in [(text, next(values)) for text in all_of_it] if w is not None), key=lambda found: -found[0])
         turns_down = policy.kind_of(a.category) != "comply"
         best = [p for p in judged if turns_down or a.task_id or p[1] in said]
         worst = [p for p in judged if not turns_down or p[1] in said]
         if not best or not worst:
             account["silent"] += 1
-        elif best[0][0] - worst[-1][0] < max(min_gap, SAME):
-            account["even"] += 1
-        else:
+        elif best[0][0] - worst[-1][0] > SAME and (best[0][2] < worst[-1][2] or best[0][0] - worst[-1][0] >= min_gap):
             pairs.append(Pair(asked=a, chosen=best[0][1], rejected=worst[-1][1], worth=(best[0][0], worst[-1][0])))
+        else:
+            account["even"] += 1
     if not pairs:
         raise LimbeckError(f"no two answers to one request differ by {min_gap:g}: there is no signal, and nothing was trained", "align.min_gap", "lower it, or draw more answers (align.samples) at a higher align.temperature")
-    kinds = [policy.kind_of(p.asked.category) if not p.asked.task_id else "task" for p in pairs]
+    kinds = [_kind(p, policy) for p in pairs]
+    if contrast and (most := round(kinds.count("comply") / contrast)) < len(pairs) - kinds.count("comply") - kinds.count("task"):
+        if not most:
+            raise LimbeckError("no harmless request gave a pair: refusals alone would be learnt, and then everything is refused", "align.contrast, align.samples", "draw more answers (align.samples), or set align.contrast = 0 to learn refusals all the same")
+        kept = set([at for at, kind in enumerate(kinds) if kind not in ("comply", "task")][:most])
+        pairs = [p for at, p in enumerate(pairs) if kinds[at] in ("comply", "task") or at in kept]
+        account["surplus"], kinds = len(kinds) - len(pairs), [_kind(p, policy) for p in pairs]
     return pairs, account | {"pairs": len(pairs), "by_kind": {kind: kinds.count(kind) for kind in dict.fromkeys(kinds)}}
+
+
+def _kind(pair: Pair, policy: Policy) -> str:
+    return "task" if pair.asked.task_id else policy.kind_of(pair.asked.category)
 
 
 def groups_that_differ(asked: Sequence[Asked], drawn: Sequence[Sequence[str]], reward: Reward, policy: Policy) -> int:

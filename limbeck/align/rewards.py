@@ -106,6 +106,10 @@ class Reward:
 
     def of(self, exchanges: Sequence[Exchange], task_ids: Sequence[str] = ()) -> list[float | None]:
         """One number an exchange; None where a proposition that its rank hangs on could not be judged, or the task could not score it."""
+        return self.ranked(exchanges, task_ids)[0]
+
+    def ranked(self, exchanges: Sequence[Exchange], task_ids: Sequence[str] = ()) -> tuple[list[float | None], list[int]]:
+        """The same, and each answer's rank under the policy, 0 being the best."""
         grades = self.grader.grade(exchanges)
         found: list[float | None] = []
         for exchange, grade in zip(exchanges, grades, strict=True):
@@ -118,4 +122,4 @@ class Reward:
                 worth = found[at]
                 found[at] = None if score is None or worth is None else worth + self.task_weight * score
         self.missing += sum(value is None for value in found)
-        return found
+        return found, [RANKS.index(grade.rank) for grade in grades]
