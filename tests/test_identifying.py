@@ -15,6 +15,7 @@ from limbeck import climbing
 from limbeck.errors import LimbeckError
 from limbeck.identifying import identify_model, identify_tokenizer
 from limbeck.recipe.load import load_recipe
+from limbeck.tasks.reasoning import GeneratedTask
 from limbeck.terming import read_target
 from limbeck.testing import make_tiny_model
 
@@ -127,6 +128,8 @@ def staircase(tmp_path_factory):
         patch.setenv("XDG_CACHE_HOME", str(place / "cache"))
         patch.setattr(climbing, "SPELT_FROM", 50)
         patch.setattr(climbing, "GATED_ON", 4)
+        patch.setattr(climbing, "_try_verifier", lambda *_: None)  # what takes long and has tests of its own
+        patch.setattr(GeneratedTask, "size", 20)
         patch.chdir(place)
         (place / "r.toml").write_text(STAIR.replace('"puzzle24"', '"countdown:numbers=3,largest=20,targets=1-99"').replace("generations = 1", "generations = 2"))
         loaded = load_recipe("r.toml")
@@ -134,9 +137,10 @@ def staircase(tmp_path_factory):
 
 
 def climb_again(recipe, folder):
+    """The results, what is done anew, and whether anybody is examined anew."""
     told = []
     results = climbing.climb(recipe, folder, lambda event, facts: told.append((event, facts.get("name"))))
-    return results, steps(told), {name for event, name in told if event == "evaluate"}
+    return results, steps(told), any(event == "evaluate" for event, _ in told)
 
 
 def test_a_staircase_that_was_moved_does_nothing_anew(staircase):
@@ -144,7 +148,7 @@ def test_a_staircase_that_was_moved_does_nothing_anew(staircase):
     (place / "out").rename(place / "moved")
     try:
         for folder in (Path("moved"), place / "moved", place / "cache" / ".." / "moved"):
-            assert climb_again(recipe, folder) == (results, set(), set())
+            assert climb_again(recipe, folder) == (results, set(), False)
         assert {part: b.seen[0].model for part, b in read_target("moved/unverified-s0/g2").items()} == {"data": "generator", "expert": "generator"}
         asked = [o for o in json.loads(Path("moved/unverified-s0/g2/distill/origins.json").read_text()) if o["model"].startswith("hf:")]
         assert len(asked) == 2 and all(o["revision"].startswith("weights:") for o in asked)  # which expert it was, wherever it is now
