@@ -28,7 +28,7 @@ from limbeck.judging import Score, can_be_judged, get_judge
 from limbeck.make import MAIN, make
 from limbeck.recipe.schema import ArmSection, MixSection, Recipe
 from limbeck.records import Answer, Candidate, Example, content_id
-from limbeck.run import write_atomically
+from limbeck.run import Run, write_atomically
 
 Tell = Callable[[str, dict[str, Any]], None]
 ASKERS = {"self": MAIN, "larger": "larger", "unverified": "larger", "replace": "larger", "weaker": "weaker"}
@@ -193,14 +193,16 @@ def _with_tokenizer(recipe: Recipe, task: Any, out: Path) -> Recipe:
     """`student.tokenizer = "own"`: a small byte-level one learnt from the task's own requests and answers."""
     if recipe.student.tokenizer != "own":
         return recipe
-    folder = out / "tokenizer"
-    if not (folder / "tokenizer_config.json").exists():
+    step = Run(out, None, recipe.recipe.seed).step("tokenizer", {"vocabulary": recipe.staircase.vocabulary, "texts": SPELT_FROM}, {"task": [recipe.recipe.task, task.version]}, ("models", "tasks"))
+    if not step.state[0]:
         from limbeck.models.own_tokenizer import learn_tokenizer
 
+        step.begin()
         pose = resolve.get_pose(task)
         texts = [t for e in task.generate(recipe.recipe.seed, SPELT_FROM) for t in (pose(e.prompt).text, e.gold[0])]
-        learn_tokenizer(texts, recipe.staircase.vocabulary, folder)
-    return recipe.model_copy(update={"student": recipe.student.model_copy(update={"tokenizer": f"hf:{folder}"})})
+        learn_tokenizer(texts, recipe.staircase.vocabulary, step.path)
+        step.finish()
+    return recipe.model_copy(update={"student": recipe.student.model_copy(update={"tokenizer": f"hf:{step.path}"})})
 
 
 def _ground(recipe: Recipe, seed: int) -> Recipe:
@@ -248,7 +250,7 @@ def _climb_arm(recipe: Recipe, out: Path, arm: str, seed: int, tell: Tell) -> li
 
 def _generation(recipe: Recipe, arm: str, seed: int, generation: int, before: Path, ground: Path) -> Recipe:
     section, asker = recipe.staircase, ASKERS.get(arm)
-    mix = () if arm == "replace" else (MixSection(source=str(before)),)  # type: ignore[call-arg]
+    mix = () if arm == "replace" else (MixSection(source=str(before), name=before.relative_to(ground.parent).as_posix()),)  # type: ignore[call-arg]
     distill = recipe.distill.model_copy(update={"prompts": section.requests})
     if asker is None:
         return _derived(recipe, seed, generation, arm, [], mix=mix, distill=distill)

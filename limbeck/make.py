@@ -153,7 +153,7 @@ def _distill(run: Run, recipe: Recipe, task: Any, codec: Any, tell: Tell) -> Pat
     text = teaching.reads_text(recipe, kinds)
     section = recipe.distill.model_dump()
     if text or recipe.keep.opt_out:
-        section |= {"keep": recipe.keep.model_dump(), "mix": [m.model_dump() for m in recipe.mix], "codec": codec is not None}
+        section |= {"keep": recipe.keep.model_dump(), "mix": [m.model_dump(exclude={"source"}) for m in recipe.mix], "codec": codec is not None}
         inputs |= {"mixed": teaching.hash_sets(recipe), "opt_out": [hash_file(Path(p)) for p in recipe.keep.opt_out if Path(p).exists()]}
     rooms = ("distill", "models", "tasks", "teachers", *(("panel",) if model.startswith("panel:") else ()))  # how a panel comes to one answer
     step = run.step("distill", section, inputs, rooms)
@@ -181,7 +181,7 @@ def _targets(run: Run, recipe: Recipe, dataset: Path, tell: Tell) -> dict[str, P
     for arm in arms_of(recipe):
         if arm.student.kind != "decoder" or arm.train.soft_weight == 0:
             continue
-        packing = teaching.packing_of(recipe, arm.student, arm.train)
+        packing = teaching.identify_packing(teaching.packing_of(recipe, arm.student, arm.train))
         name = content_id(packing, 8)
         if name not in made:
             section = {"soft": recipe.distill.soft, "draws": recipe.distill.soft_draws, "top": recipe.distill.soft_top, "packing": packing} | ({"align": True} if recipe.distill.align else {})
@@ -248,6 +248,7 @@ def _made_targets(run: Run) -> dict[str, Path]:
 def _jobs(run: Run, recipe: Recipe, dataset: Path, targets: dict[str, Path]) -> list[Any]:
     """One for each arm and seed, done or not."""
     from limbeck import teaching
+    from limbeck.identifying import identify_training, name_weights
     from limbeck.tokenizing import unplaced
     from limbeck.train.together import Job
 
@@ -256,9 +257,11 @@ def _jobs(run: Run, recipe: Recipe, dataset: Path, targets: dict[str, Path]) -> 
         start = resolve.expert_folder(arm.train.start) if arm.train.start else None
         inputs = {"dataset": [hash_file(dataset / f"{part}.jsonl.gz") for part in ("data", "dev")], "arm_seed": arm.seed} | ({"start": resolve.hash_weights(start)} if start else {})
         inputs |= {"targets": hash_file(targets[arm.name] / "manifest.json")} if arm.name in targets else {}
-        step = run.step(f"train/{arm.folder}", {"student": unplaced(arm.student, run), "train": arm.train.model_dump()}, inputs, ("models", "train"))
+        teacher = teaching.weights_here(recipe) if arm.train.on_policy_steps else ""
+        inputs |= {"teacher": found} if teacher and (found := name_weights(recipe.teacher.model)) else {}
+        step = run.step(f"train/{arm.folder}", {"student": unplaced(arm.student, run), "train": identify_training(arm.train)}, inputs, ("models", "train"))
         section = arm.train.model_copy(update={"start": str(start)}) if start else arm.train
-        jobs.append(Job(arm.folder, dataset, teaching.settle_student(recipe, arm.student), section, step, targets.get(arm.name), teaching.weights_here(recipe) if arm.train.on_policy_steps else ""))
+        jobs.append(Job(arm.folder, dataset, teaching.settle_student(recipe, arm.student), section, step, targets.get(arm.name), teacher))
     return jobs
 
 
@@ -342,18 +345,19 @@ def _evaluate(run: Run, recipe: Recipe, task: Any, dataset: Path, tell: Tell) ->
     from limbeck import teaching
     from limbeck.economics import economics_of
     from limbeck.evaluate.summary import summarise
+    from limbeck.identifying import identify_model
     from limbeck.sweeping import load_swept
 
     found: dict[str, dict[str, Any]] = {}
     seen: list[Example] = []
     makers: dict[str, Any] = {}
     if recipe.teacher.model != "generator" and recipe.evaluate.teacher:
-        makers["teacher"] = (recipe.teacher.model, lambda: teaching.get_examined(recipe.teacher, task, str(run.path.resolve())))
+        makers["teacher"] = (identify_model(recipe.teacher.model), lambda: teaching.get_examined(recipe.teacher, task, str(run.path.resolve())))
     if recipe.align.method != "off":
         unaligned = run.path / "train" / arms_of(recipe)[0].folder / "expert"
         makers["unaligned"] = (resolve.hash_weights(unaligned), lambda: resolve.get_expert(str(unaligned), task, name="unaligned"))
     if recipe.student.source and recipe.evaluate.before:
-        makers["before"] = (recipe.student.source, lambda: teaching.get_before(recipe, task, run.path / "expert"))
+        makers["before"] = (identify_model(recipe.student.source), lambda: teaching.get_before(recipe, task, run.path / "expert"))
     ways, costs = {}, {}
     for arm in arms_of(recipe):
         path = expert_of(run, recipe, arm)

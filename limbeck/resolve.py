@@ -248,6 +248,7 @@ def get_endpoint(model: str, base_url: str = "", sampling: dict[str, Any] | None
 def get_teacher(section: TeacherSection, run: str) -> Any:
     """A recipe's language model as a teacher, with the ledger behind it; `run` names whose accounts are kept."""
     from limbeck.data.sources import cache_folder
+    from limbeck.identifying import identify_model
     from limbeck.teachers.endpoint import Sampling
     from limbeck.teachers.ledger import Ledger
 
@@ -260,7 +261,7 @@ def get_teacher(section: TeacherSection, run: str) -> Any:
 
     source = weights_of(section.model)
     model = LocalModel(source, name=section.model, sampling=sampling)
-    return Remembered(model, [section.model, hash_weights(Path(source)) if Path(source).is_dir() else section.revision], ledger, run, offline=section.offline)
+    return Remembered(model, [identify_model(section.model), hash_weights(Path(source)) if Path(source).is_dir() else section.revision], ledger, run, offline=section.offline)
 
 
 def _served_teacher(section: TeacherSection, sampling: Any, ledger: Any, run: str) -> Any:

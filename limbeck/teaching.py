@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -13,10 +13,11 @@ from limbeck import resolve
 from limbeck.catalog import terms
 from limbeck.data.opt_out import OptOut
 from limbeck.distill.asking import Desk, distill_texts
-from limbeck.distill.mixing import load_set
+from limbeck.distill.mixing import MixedSet, load_set
 from limbeck.empanelling import content_of, is_panel, load_threshold, panel_path, unposed
 from limbeck.empanelling import lineage as panel_lineage
 from limbeck.errors import LimbeckError
+from limbeck.identifying import hash_weights, identify_set, identify_tokenizer, name_weights
 from limbeck.judging import check_judge, get_judge
 from limbeck.recipe.schema import KeepSection, Recipe, StudentSection, TeacherSection, TrainSection
 from limbeck.records import Origin
@@ -61,7 +62,7 @@ def distill_run(recipe: Recipe, task: Any, codec: Any, step: Step, forbidden: Se
     from limbeck.decontaminating import against_texts
 
     origins = origins_of(recipe, task)
-    mixed = tuple(load_set(mix.source, mix.weight, mix.terms) for mix in recipe.mix)
+    mixed = _load_sets(recipe)
     pose = resolve.get_pose(task)
     if teacher is not None and is_panel(recipe.teacher.model):
         teacher, pose = unposed(teacher, pose)
@@ -101,7 +102,7 @@ def origins_of(recipe: Recipe, task: Any) -> tuple[Origin, ...]:
         if is_panel(teacher.model):
             found += panel_lineage(role, teacher.model, task.name)
             continue
-        found += terms.lineage(role, teacher.model, teacher.terms, revision=teacher.revision, host=_host(teacher))
+        found += terms.lineage(role, teacher.model, teacher.terms, revision=teacher.revision or name_weights(teacher.model), host=_host(teacher))
     return tuple(dict.fromkeys(found))
 
 
@@ -135,14 +136,19 @@ def identify(section: TeacherSection) -> Any:
     if section.model.startswith("openai:"):
         return section.model_dump(exclude={"concurrency", "timeout_s", "deadline_s", "retries", "budget_usd", "budget_tokens", "when_spent", "failed_most", "price_in_usd", "price_out_usd", "key_env", "batch_file", "self_test", "offline"})
     if not resolve.is_language_model(section.model):
-        return resolve.hash_weights(resolve.expert_folder(section.model))
+        return hash_weights(resolve.expert_folder(section.model))
     folder = Path(resolve.weights_of(section.model))
-    return [resolve.hash_weights(folder) if folder.is_dir() else section.model, section.temperature, section.top_p, section.max_tokens, section.system, section.samples, section.seed]
+    return [hash_weights(folder) if folder.is_dir() else section.model, section.temperature, section.top_p, section.max_tokens, section.system, section.samples, section.seed]
 
 
 def hash_sets(recipe: Recipe) -> list[Any]:
     """The sets that are mixed in, by content."""
-    return [[mix.weight, load_set(mix.source, mix.weight, mix.terms).sha256] for mix in recipe.mix]
+    return [identify_set(mixed) for mixed in _load_sets(recipe)]
+
+
+def _load_sets(recipe: Recipe) -> tuple[MixedSet, ...]:
+    found = [(mix, load_set(mix.source, mix.weight, mix.terms)) for mix in recipe.mix]
+    return tuple(replace(mixed, name=mix.name) if mix.name else mixed for mix, mixed in found)
 
 
 def gate_train(dataset: Path, recipe: Recipe, students: Sequence[StudentSection]) -> terms.Binding:
@@ -254,6 +260,11 @@ def weights_here(recipe: Recipe) -> str:
 def packing_of(recipe: Recipe, student: StudentSection, train: TrainSection) -> dict[str, Any]:
     """What decides which tokens stand where."""
     return {"tokenizer": train.start or settle_student(recipe, student).tokenizer, "length": student.length, "whole": train.whole}
+
+
+def identify_packing(packing: dict[str, Any]) -> dict[str, Any]:
+    """The same for a manifest: whose tokens they are by content."""
+    return packing | {"tokenizer": identify_tokenizer(packing["tokenizer"])}
 
 
 def capture_run(recipe: Recipe, student: StudentSection, train: TrainSection, dataset: Path, step: Step, tell: Tell) -> None:

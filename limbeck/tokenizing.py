@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from limbeck.errors import LimbeckError
+from limbeck.identifying import identify_student, identify_tokenizer
 from limbeck.recipe.schema import Recipe, StudentSection
 from limbeck.run import Run, hash_file
 
@@ -48,8 +49,8 @@ def named(recipe: Recipe, tokenizer: str) -> Recipe:
 
 
 def unplaced(student: StudentSection, run: Run) -> dict[str, Any]:
-    """A student's section for its manifest: a tokenizer of the run's own has no place, so that a run may be moved."""
-    return student.model_dump() | ({"tokenizer": OWN} if student.tokenizer == f"hf:{run.path / 'tokenizer'}" else {})
+    """A student's section for its manifest, without places; a tokenizer of the run's own hangs on its data, which the manifest has."""
+    return identify_student(student, OWN if student.tokenizer == f"hf:{run.path / 'tokenizer'}" else identify_tokenizer(student.tokenizer))
 
 
 def _wants(recipe: Recipe) -> bool:

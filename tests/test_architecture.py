@@ -7,7 +7,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1] / "limbeck"
 FLOOR = {"errors", "records", "answerer", "task", "run"}
-ROOF = {"resolve", "climbing", "make", "cli", "overlapping", "asking", "asking_code", "asking_text", "self_testing", "decontaminating", "exporting", "teaching", "tokenizing", "terming", "empanelling", "panel_verbs", "sweeping", "economics", "examining", "planning", "predicting", "forecasting", "laddering", "carrying_over", "progress", "testing", "inspect_bridge", "lm_eval_bridge", "__main__", "serving", "predict_verbs", "options", "seating", "climbing_together", "aligning", "probing", "judging"}
+ROOF = {"resolve", "climbing", "make", "cli", "overlapping", "asking", "asking_code", "asking_text", "self_testing", "decontaminating", "exporting", "teaching", "tokenizing", "terming", "empanelling", "panel_verbs", "sweeping", "economics", "examining", "planning", "predicting", "forecasting", "laddering", "carrying_over", "progress", "testing", "inspect_bridge", "lm_eval_bridge", "__main__", "serving", "predict_verbs", "options", "seating", "climbing_together", "aligning", "identifying", "probing", "judging"}
 MAY = {"tasks": {"data"}, "distill": {"data", "catalog"}, "train": {"models"}, "align": {"models", "train"}, "report": {"catalog"}}
 
 

@@ -105,6 +105,7 @@ class MixSection(Section):
     source: str = Field(description="a run, its distill folder, or a .jsonl file of messages or of text and answer")
     weight: float = Field(1.0, gt=0, description="how often its records are seen, against 1 for the teacher's")
     terms: str = Field("", description="id of the terms it is under; a run knows its own")
+    name: str = Field("", description="what its records say they come from; source unless said")
 
 
 class TermsSection(Section):
