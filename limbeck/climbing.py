@@ -12,7 +12,7 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import asdict
-from itertools import islice
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -171,12 +171,14 @@ def _try_verifier(recipe: Recipe, task: Any) -> None:
     judge, count = get_judge(asking, task), (PLANTED + 1) * (3 if recipe.keep.run else 1)
     examples = list(islice(task.generate(int(content_id([recipe.recipe.seed, "planted"], 7), 16), count), count))
     examples = (can_be_judged(judge, examples) if recipe.keep.run and judge else examples)[: PLANTED + 1]  # many golds tell nothing when they are run
+    if recipe.keep.run and judge:
+        judge.see([(e, other.gold[0]) for e, other in pairwise(examples)])  # type: ignore[attr-defined]
     passed, right = planted(examples, lambda e, text: _passes(recipe, task, judge, e, text))
     if not examples or right < len(examples) * 0.9:
         raise LimbeckError(f"the verifier refuses {len(examples) - right} of {len(examples)} gold answers", f"task {task.name!r}", "mend the task's verify, or set keep.gold")
     pairs = len(examples) - 1
     if passed > 0.05 * pairs:
-        fix = "its verifier looks at the form alone: set keep.gold = true, which judges by the task's scorer (bash: keep.run = true, by what commands do)" if judge is None else "mend the task's scorer"
+        fix = "its verifier looks at the form alone: set keep.gold = true, which judges by the task's scorer (bash, functions: keep.run = true, by what they do)" if judge is None else "mend the task's scorer"
         raise LimbeckError(f"the verifier passes {passed} of {pairs} planted wrong answers", f"task {task.name!r}", fix)
 
 

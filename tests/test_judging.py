@@ -43,7 +43,7 @@ def test_a_gold_that_tells_nothing_leaves_it_to_the_scorer_or_to_nobody():
 
 
 def test_what_cannot_be_run_beside_its_gold_is_said_before_anything_is_asked():
-    with pytest.raises(LimbeckError, match="nothing of task 'cf' can be run"):
+    with pytest.raises(LimbeckError, match="nothing of task 'cf' can be run, beside its gold"):
         check_judge(recipe_with("recipe.task=cf"))
     assert get_judge(load_recipe("cf", ()), get_task("cf")) is None
     assert get_judge(recipe_with("teacher.model=generator"), get_task("bash")) is None  # gold is not run beside itself
