@@ -17,12 +17,16 @@ def check_judge(recipe: Recipe) -> None:
     """Raises LimbeckError where answers are to be run that nobody here can run, or not safely."""
     if recipe.keep.run:
         _runner(recipe).ready()
+    elif recipe.keep.gold and hasattr(task := resolve.get_task(recipe.recipe.task), "run_by"):
+        task.ready()  # type: ignore[attr-defined]
 
 
 def get_judge(recipe: Recipe, task: Any) -> Score | None:
-    """By `keep.run` and `keep.gold`; None where neither asks for one. Gold itself is not run: it is what others are run beside."""
+    """By `keep.run` and `keep.gold`; None where neither asks for one. Gold itself is not run by `keep.run`: it is what others are held against."""
     if recipe.keep.run and recipe.teacher.model != "generator":
         return Runs(_runner(recipe), recipe.keep.gold)
+    if recipe.keep.gold and hasattr(task, "run_by"):  # its scorer runs the tests: many at once
+        return Runs(task, else_score=False)
     return task.score if recipe.keep.gold else None
 
 

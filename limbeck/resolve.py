@@ -104,11 +104,14 @@ def get_openai_eval(name: str, registry: Sequence[str] = (), judge: Any = None, 
 
 
 def _task_with(name: str, asked: dict[str, Any]) -> Task:
+    name, _, rules = name.partition(":") if name.startswith("functions:") else (name, "", "")
+    if rules:
+        asked = {"rules": rules, **asked}
     if name not in TASKS:
         raise LimbeckError(f"task {name!r} has no settings", ", ".join(f"--{key.replace(chr(95), chr(45))}" for key in asked), f"tasks of ours: {', '.join(TASKS)}")
     maker = _load(TASKS[name])
-    known = list(inspect.signature(maker).parameters)
-    wrong = next((key for key in asked if key not in known), None)
+    known = [p for p in inspect.signature(maker).parameters if p != "rules"]  # rules are said in the name
+    wrong = next((key for key in asked if key not in known and key != "rules"), None)
     if wrong:
         raise LimbeckError(f"task {name!r} has no setting {wrong!r}", f"--{wrong.replace(chr(95), chr(45))}", f"it has: {', '.join(known) or 'none'}")
     return maker(**asked)

@@ -16,12 +16,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from limbeck.errors import LimbeckError
 from limbeck.tasks.sandbox import Limits, Outcome, Program, count_workers, python_program, run_all
 
 TOGETHER = 256  # programs in one sandbox
 CPU_S = 0.25  # processor time of one program with all its inputs: what ends at all takes a thousandth
-WALL_S = 5.0
+IDLE_S = 1.0  # asleep; a program that waits for a processor is not
+WALL_S = 60.0  # on a machine that hardly lets it run
 MEMORY_BYTES = 256 << 20
+SLACK_S = 30.0  # beyond that without a result: the process that forks is given up
 RESULT_BYTES = 32 << 10  # of one program
 DRIVER = """
 import ctypes, gc, json, os, resource, select, signal, struct, sys, time
@@ -67,8 +70,13 @@ def run(view, out):
         left = left[os.write(3, left):]
     os._exit(0)
 
+def is_awake(pid):
+    with open("/proc/%d/stat" % pid, "rb") as file:
+        return file.read().rpartition(b")")[2][1:2] in b"RD"  # it runs, or would if it were let
+
 def listen(pid, inlet):
     found, began, wait = bytearray(), time.monotonic(), 0.01
+    awake = began
     clock = (~pid << 3) | 2  # the processor time of a process, as clock_getcpuclockid(3) has it
     while len(found) <= most:
         if select.select([inlet], [], [], wait)[0]:
@@ -76,12 +84,15 @@ def listen(pid, inlet):
             if not chunk:
                 return bytes(found)
             found += chunk
-        if time.clock_gettime(clock) > cpu_s or time.monotonic() - began > wall_s:
+            continue
+        now = time.monotonic()
+        awake = now if is_awake(pid) else awake
+        if time.clock_gettime(clock) > cpu_s or now - awake > idle_s or now - began > wall_s:
             return b"!did not end in time"
         wait = min(0.05, wait * 2)
     return b"!returned too much"
 
-cpu_s, wall_s, memory, most = float(sys.argv[1]), float(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
+cpu_s, idle_s, wall_s, memory, most = *map(float, sys.argv[1:4]), *map(int, sys.argv[4:6])
 ctypes.CDLL(None).prctl(4, 0, 0, 0, 0)  # PR_SET_DUMPABLE: no other process may look into this one
 before, header, job = limits(), bytearray(4), bytearray(1 << 16)
 exec(compile("x = 0", "", "exec"), {})  # the first time makes the types of syntax trees: 3 ms
@@ -138,16 +149,21 @@ def shown(value: Any) -> str:
     return json.dumps(value)
 
 
+FIRST = Job(program="def f(x): return x", name="f", inputs=(0,))  # of every sandbox: without its result nothing there can be run
+
+
 def run_functions(jobs: Sequence[Job], *, unsafe_local: bool = False, workers: int = 0) -> list[Run]:
-    """Each job's run, in order; many in one sandbox, as many sandboxes at once as there are cores."""
+    """Each job's run, in order; many in one sandbox, as many sandboxes at once as there are cores. Raises LimbeckError where nothing can be run."""
     found: dict[int, Run] = {}
     size = min(TOGETHER, max(1, -(-len(jobs) // (workers or count_workers()))))
     chunks = [list(range(start, min(start + size, len(jobs)))) for start in range(0, len(jobs), size)]
     while chunks:
-        outcomes = run_all([_program([jobs[at] for at in chunk]) for chunk in chunks], _limits(max(map(len, chunks))), unsafe_local=unsafe_local, workers=workers)
+        outcomes = run_all([_program([FIRST, *(jobs[at] for at in chunk)]) for chunk in chunks], _limits(max(map(len, chunks))), unsafe_local=unsafe_local, workers=workers)
         again: list[list[int]] = []
         for chunk, outcome in zip(chunks, outcomes, strict=True):
-            frames = _frames(outcome.output)[: len(chunk)]
+            first, *frames = _frames(outcome.output)[: len(chunk) + 1] or [b""]
+            if _run(first).results != ("0",):
+                raise LimbeckError(f"no program can be run in the sandbox: {outcome.reason or _run(first).reason}", "bwrap", "see that bubblewrap works and memory is free; then run again, it resumes")
             found |= {at: _run(frame) for at, frame in zip(chunk, frames, strict=False)}
             if left := chunk[len(frames) :]:
                 if len(chunk) == 1:
@@ -159,13 +175,13 @@ def run_functions(jobs: Sequence[Job], *, unsafe_local: bool = False, workers: i
 
 
 def _limits(jobs: int) -> Limits:
-    return Limits(seconds=30 + jobs * WALL_S, quiet_s=WALL_S + 10, memory_bytes=2 * MEMORY_BYTES, processes=8, output_bytes=(jobs + 1) * (RESULT_BYTES + 1024) + (1 << 17))
+    return Limits(seconds=(jobs + 2) * WALL_S, quiet_s=WALL_S + SLACK_S, memory_bytes=2 * MEMORY_BYTES, processes=8, output_bytes=(jobs + 2) * (RESULT_BYTES + 1024) + (1 << 17))
 
 
 def _program(jobs: Sequence[Job]) -> Program:
     bodies = [json.dumps({"program": job.program, "name": job.name, "inputs": list(job.inputs)}).encode() for job in jobs]
     base = python_program(DRIVER)
-    argv = [base.argv[0], "-I", "-S", *base.argv[2:], str(CPU_S), str(WALL_S), str(MEMORY_BYTES), str(RESULT_BYTES)]
+    argv = [base.argv[0], "-I", "-S", *base.argv[2:], str(CPU_S), str(IDLE_S), str(WALL_S), str(MEMORY_BYTES), str(RESULT_BYTES)]
     return Program(argv=argv, files=base.files, input=b"".join(struct.pack("<I", len(body)) + body for body in bodies), readable=base.readable, is_writable=False)
 
 
