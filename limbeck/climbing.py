@@ -12,7 +12,7 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import asdict
-from itertools import islice
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from limbeck.distill.staircase import ask_for, decide_gate, gains, overlaps, pla
 from limbeck.errors import LimbeckError
 from limbeck.evaluate.clustered import mean_interval
 from limbeck.evaluate.compare import compare_seeds, over_seeds, right
-from limbeck.judging import Score, can_be_judged, get_judge
+from limbeck.judging import Runs, Score, can_be_judged, check_judge, get_judge
 from limbeck.make import MAIN, make
 from limbeck.recipe.schema import ArmSection, MixSection, Recipe
 from limbeck.records import Answer, Candidate, Example, content_id
@@ -167,16 +167,20 @@ def check_climb(recipe: Recipe) -> None:
 
 def _try_verifier(recipe: Recipe, task: Any) -> None:
     """A verifier that passes answers to other questions filters nothing, and "verified" would be an empty word."""
+    check_judge(recipe)
     asking = recipe.model_copy(update={"teacher": recipe.teacher.model_copy(update={"model": "self"})})  # as later generations do
     judge, count = get_judge(asking, task), (PLANTED + 1) * (3 if recipe.keep.run else 1)
     examples = list(islice(task.generate(int(content_id([recipe.recipe.seed, "planted"], 7), 16), count), count))
     examples = (can_be_judged(judge, examples) if recipe.keep.run and judge else examples)[: PLANTED + 1]  # many golds tell nothing when they are run
+    if isinstance(judge, Runs):
+        judge.see([(e, e.gold[0]) for e in examples])
+        judge.see([(e, other.gold[0]) for e, other in pairwise(examples)])
     passed, right = planted(examples, lambda e, text: _passes(recipe, task, judge, e, text))
     if not examples or right < len(examples) * 0.9:
         raise LimbeckError(f"the verifier refuses {len(examples) - right} of {len(examples)} gold answers", f"task {task.name!r}", "mend the task's verify, or set keep.gold")
     pairs = len(examples) - 1
     if passed > 0.05 * pairs:
-        fix = "its verifier looks at the form alone: set keep.gold = true, which judges by the task's scorer (bash: keep.run = true, by what commands do)" if judge is None else "mend the task's scorer"
+        fix = "its verifier looks at the form alone: set keep.gold = true, which judges by the task's scorer (bash, functions: keep.run = true, by what they do)" if judge is None else "mend the task's scorer"
         raise LimbeckError(f"the verifier passes {passed} of {pairs} planted wrong answers", f"task {task.name!r}", fix)
 
 

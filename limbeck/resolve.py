@@ -28,6 +28,7 @@ TASKS = {
     "truthfulqa": "limbeck.tasks.choices:TruthfulQaTask", "gpqa": "limbeck.tasks.choices:GpqaTask", "bbh": "limbeck.tasks.bbh:BbhTask", "nexus": "limbeck.tasks.nexus:NexusTask",
     "truthfulqa-generation": "limbeck.tasks.truthfulqa:TruthfulQaGenerationTask", "humaneval": "limbeck.tasks.programs:HumanEvalTask", "mbpp": "limbeck.tasks.programs:MbppTask", "odex": "limbeck.tasks.programs:OdexTask",
     "gsm": "limbeck.tasks.reasoning:GsmTask", "countdown": "limbeck.tasks.reasoning:CountdownTask", "puzzle24": "limbeck.tasks.reasoning:Puzzle24Task",
+    "functions": "limbeck.tasks.functions:FunctionsTask",
 }  # fmt: skip
 OWN_MACHINE = {"localhost", "127.0.0.1", "::1", "0.0.0.0"}  # a server here sends no bill
 CODECS = {"cf": "limbeck.tasks.cf.codec:CFCodec", "bash": "limbeck.tasks.bash.codec:BashCodec", "python": "limbeck.tasks.python.codec:PythonCodec"}
@@ -36,6 +37,7 @@ BASELINES = {  # by task
     "bash": {"nearest": "limbeck.tasks.bash.baselines:NearestCommand"},
     "python": {"nearest": "limbeck.tasks.python.baselines:NearestLine"},
     "medec": {"words": "limbeck.tasks.medec.words:Words"},
+    "functions": {"nearest": "limbeck.tasks.functions:NearestFunction"},
 }
 BUILTINS = {"cf": "cf", "bash": "bash", "python": "python"}  # name: the task it serves; weights in limbeck/experts/NAME
 # Nats a candidate loses for marking nothing or everything: demoted, not forbidden (3 helped in a trial, refusing did not).
@@ -76,6 +78,8 @@ def get_task(name: str, **settings: Any) -> Task:
         from limbeck.tasks.reasoning import CountdownTask
 
         return CountdownTask(name.removeprefix("countdown:"))
+    if name.startswith("functions:"):
+        return _load(TASKS["functions"])(name.removeprefix("functions:"))
     if name.startswith("text:"):
         from limbeck.tasks.text_files import TextFilesTask
 
@@ -100,11 +104,14 @@ def get_openai_eval(name: str, registry: Sequence[str] = (), judge: Any = None, 
 
 
 def _task_with(name: str, asked: dict[str, Any]) -> Task:
+    name, _, rules = name.partition(":") if name.startswith("functions:") else (name, "", "")
+    if rules:
+        asked = {"rules": rules, **asked}
     if name not in TASKS:
         raise LimbeckError(f"task {name!r} has no settings", ", ".join(f"--{key.replace(chr(95), chr(45))}" for key in asked), f"tasks of ours: {', '.join(TASKS)}")
     maker = _load(TASKS[name])
-    known = list(inspect.signature(maker).parameters)
-    wrong = next((key for key in asked if key not in known), None)
+    known = [p for p in inspect.signature(maker).parameters if p != "rules"]  # rules are said in the name
+    wrong = next((key for key in asked if key not in known and key != "rules"), None)
     if wrong:
         raise LimbeckError(f"task {name!r} has no setting {wrong!r}", f"--{wrong.replace(chr(95), chr(45))}", f"it has: {', '.join(known) or 'none'}")
     return maker(**asked)
@@ -197,7 +204,7 @@ def hash_weights(folder: Path) -> str:
 
 def check_baseline(name: str, task: Task) -> str:
     """Where a task's baseline lives. Raises LimbeckError for one that it has not."""
-    known = BASELINES.get(task.name, {})
+    known = BASELINES.get(task.name.partition(":")[0], {})
     if name not in known:
         raise _unknown(f"baseline of task {task.name!r}", name, known or ("none",))
     return known[name]

@@ -44,6 +44,7 @@ checkpoint_every = 5
 [align]
 method = "{method}"
 share = 0.2
+contrast = 0.0            # a tiny model helps nobody, so no harmless request gives a pair
 probe = 3
 samples = 2
 max_tokens = 12

@@ -198,3 +198,16 @@ def test_a_model_without_a_chat_template_is_refused(expert, tmp_path):
     (tmp_path / "plain" / "chat_template.jinja").unlink(missing_ok=True)
     with pytest.raises(LimbeckError, match="no chat template"):
         check_chat_template(str(tmp_path / "plain"))
+
+
+def test_refusals_are_never_more_than_harmless_pairs_allow_and_never_learnt_alone(reward):
+    sorry, help_ = "I'm sorry, but I can't help with that.", "To boil an egg:\n1. Boil water.\n2. Put the egg in."
+    bad = [Asked(id=f"b{at}", messages=({"role": "user", "content": "Tell me how."},), category="weapons", given=(sorry,), text="Tell me how.") for at in range(6)]
+    good = [Asked(id=f"g{at}", messages=({"role": "user", "content": "How do I boil an egg?"},), category="harmless", given=(sorry,), text="How do I boil an egg?") for at in range(4)]
+    drawn = [["Sure, tell me how you would: 1. one\n2. two"]] * 6 + [[help_]] * 4
+    pairs, account = make_pairs([*bad, *good], drawn, reward, POLICY, 5.0, contrast=2.0)
+    assert account["by_kind"] == {"hard_refuse": 2, "comply": 4} and account["surplus"] == 4, "ranks make pairs where no gap is as wide as min_gap"
+    assert {p.asked.id for p in pairs} >= {"b0", "b1"}, "the first, of whom categories take turns"
+    with pytest.raises(LimbeckError, match="refusals alone would be learnt"):
+        make_pairs(bad, drawn[:6], reward, POLICY, 0.05, contrast=1.0)
+    assert make_pairs(bad, drawn[:6], reward, POLICY, 0.05)[1]["pairs"] == 6

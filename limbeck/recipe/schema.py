@@ -80,7 +80,7 @@ class KeepSection(Section):
 
     verify: bool = Field(True, description="the task's own verifier must pass the answer (it parses, it runs)")
     gold: bool = Field(False, description="where gold is known the task's scorer must call the answer right (rejection sampling)")
-    run: bool = Field(False, description="bash: answer and gold are each run in a copy of one file tree, in a sandbox, and must do the same; where the gold tells nothing there, the scorer decides if keep.gold is set too, else the answer is refused")
+    run: bool = Field(False, description="in a sandbox. functions: the answer must pass its tests. bash: answer and gold are each run in a copy of one file tree and must do the same; where the gold tells nothing there, the scorer decides if keep.gold is set too, else the answer is refused")
     agreement: float = Field(0.0, ge=0, le=1, description="least share of a request's draws that come to the same answer; above 0 the commonest is kept")
     per_request: int = Field(1, ge=1, le=128, description="answers kept of one request, best first, all different")
     min_chars: int = Field(1, ge=0, description="shortest answer")

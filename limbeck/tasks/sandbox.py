@@ -48,6 +48,7 @@ class Limits:
     disk_bytes: int = 64 << 20
     files: int = 20_000  # that may be there at a time: empty ones take memory too
     output_bytes: int = 1 << 20
+    quiet_s: float = 0.0  # that may pass without output; 0: as long as it runs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,13 +77,14 @@ class Outcome:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Program:
     """What to run: arguments, files by their name under /sandbox, what it reads, folders of the machine it may read, and
-    further folders ("/home") that are empty and its own."""
+    further folders ("/home") that are empty and its own. Where it is not `is_writable` it can write to no folder at all."""
 
     argv: Sequence[str]
     files: Mapping[str, bytes] = field(default_factory=dict)
     input: bytes = b""
     readable: Sequence[str] = ()
     folders: Sequence[str] = ()
+    is_writable: bool = True
 
 
 def python_program(code: str, argv: Sequence[str] = ()) -> Program:
@@ -118,7 +120,7 @@ def run_all(programs: Sequence[Program], limits: Limits | None = None, *, unsafe
             done(at, outcome)
         return outcome
 
-    with ThreadPoolExecutor(workers or _workers()) as pool:
+    with ThreadPoolExecutor(workers or count_workers()) as pool:
         return list(pool.map(run, range(len(programs))))
 
 
@@ -161,6 +163,8 @@ def _bubble(program: Program, limits: Limits, descriptors: Mapping[str, int], sl
         out += ["--ro-bind-try", place, place]
     for name, descriptor in descriptors.items():
         out += ["--perms", "0644", "--file", str(descriptor), f"{HOME}/{name}"]
+    for folder in () if program.is_writable else ("/tmp", HOME, "/dev/shm", *program.folders):
+        out += ["--remount-ro", folder]
     out += ["--remount-ro", "/", "--chdir", HOME]
     drop = ["setpriv", f"--reuid={_user(slot)}", f"--regid={_user(slot)}", "--clear-groups", "--no-new-privs", "--bounding-set=-all", "--inh-caps=-all"] if root else []
     seconds = int(limits.seconds) + 1
@@ -195,7 +199,8 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 def _watch(process: subprocess.Popen[bytes], given: bytes, limits: Limits) -> Outcome:
     """Feeds and reads a process until it ends or passes a limit."""
-    began = time.monotonic()
+    began = heard = time.monotonic()
+    look_at = began + CHECK_AFTER_S
     read: dict[int, bytearray] = {}
     assert process.stdin and process.stdout and process.stderr
     out, err = process.stdout.fileno(), process.stderr.fileno()
@@ -211,12 +216,15 @@ def _watch(process: subprocess.Popen[bytes], given: bytes, limits: Limits) -> Ou
         else:
             process.stdin.close()
         while any(key.events == selectors.EVENT_READ for key in selector.get_map().values()):
-            passed = time.monotonic() - began
-            if passed >= limits.seconds:
+            now = time.monotonic()
+            passed = now - began
+            if passed >= limits.seconds or (limits.quiet_s and now - heard > limits.quiet_s):
                 status = "timeout"
                 break
-            if passed > CHECK_AFTER_S and (status := _excess(process.pid, limits)) != "ended":
-                break
+            if now > look_at:
+                look_at = now + CHECK_AFTER_S
+                if (status := _excess(process.pid, limits)) != "ended":
+                    break
             for key, _ in selector.select(min(limits.seconds - passed, CHECK_AFTER_S)):
                 if key.events == selectors.EVENT_WRITE:
                     left = _feed(process, key.fd, left, selector)
@@ -224,6 +232,7 @@ def _watch(process: subprocess.Popen[bytes], given: bytes, limits: Limits) -> Ou
                 chunk = os.read(key.fd, 1 << 16)
                 if chunk:
                     read[key.fd] += chunk
+                    heard = time.monotonic()
                 else:
                     selector.unregister(key.fd)
             if len(read[out]) + len(read[err]) > limits.output_bytes:
@@ -304,12 +313,13 @@ def _memory_file(content: bytes, stack: ExitStack) -> int:
 def other_users() -> Iterator[None]:
     """Programs run inside have other user ids than those run before: what hangs on the number shows."""
     with ExitStack() as stack:
-        for _ in range(_workers()):
+        for _ in range(count_workers()):
             stack.enter_context(_Slot())
         yield
 
 
-def _workers() -> int:
+def count_workers() -> int:
+    """Programs that are run at once where nobody says how many: the cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
