@@ -172,3 +172,14 @@ def test_a_staircase_of_another_vocabulary_learns_another_tokenizer(staircase):
     before = identify_tokenizer("hf:out/tokenizer")
     _, anew, _ = climb_again(wider, Path("wider"))
     assert identify_tokenizer("hf:wider/tokenizer") != before and anew >= {"g0-s0/train/student-s0"} and "g0-s0/distill" not in anew
+
+
+def test_a_staircase_made_elsewhere_has_the_same_steps_and_results(staircase):
+    recipe, place, results = staircase
+    made, _, _ = climb_again(recipe, place / "deep" / "down")
+    assert [{**row, "spend": {}} for row in made["rows"]] == [{**row, "spend": {}} for row in results["rows"]]  # seconds differ
+    manifests = [path.relative_to("out") for path in sorted(Path("out").glob("**/manifest.json"))]
+    assert len(manifests) == 13
+    for path in manifests:
+        here, there = (json.loads((folder / path).read_text()) for folder in (Path("out"), place / "deep" / "down"))
+        assert here["fingerprint"] == there["fingerprint"] and here["seeds"] == there["seeds"], path
