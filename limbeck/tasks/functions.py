@@ -76,8 +76,8 @@ class FunctionsTask(ProgramTask, GeneratedTask):
     def verify(self, prompt: Prompt, candidate: Candidate) -> Check:
         """Python that defines `f`; whether it does what is asked only its tests tell (`keep.run`). The outcome is its syntax tree."""
         code = code_block(candidate.text)
-        if reason := syntax_error(code):
-            return Check(ok=False, reason=reason)
+        if syntax_error(code):
+            return Check(ok=False, reason="not Python")  # one reason in a run's accounts, not one a line
         tree = ast.parse(code)
         is_there = any(getattr(node, "name", "") == NAME or (isinstance(node, ast.Assign) and any(getattr(t, "id", "") == NAME for t in node.targets)) for node in tree.body)
         return Check(ok=is_there, reason="" if is_there else f"no function {NAME}", outcome=ast.dump(tree))
