@@ -142,7 +142,7 @@ def align_expert(recipe: Recipe, lora_rank: int, task: Any, expert: Path, datase
     return out
 
 
-def _train_share(expert: Path, out: Path, asked: Sequence[Asked], drawn: dict[str, list[str]], student: Any, reward: Reward, policy: Policy, section: AlignSection, step: Step, tell: Tell, name: str, lora_rank: int) -> tuple[dict[str, Any], list[dict[str, float]]]:
+def _train_share(expert: Path, out: Path, asked: Sequence[Asked], drawn: dict[str, dict[str, bool]], student: Any, reward: Reward, policy: Policy, section: AlignSection, step: Step, tell: Tell, name: str, lora_rank: int) -> tuple[dict[str, Any], list[dict[str, float]]]:
     """An aligned copy at `out`, by one share: an account of what was learnt from, and what was logged on the way."""
     from limbeck.align.prefer import train_on_pairs, train_on_reward
 
@@ -239,15 +239,15 @@ def _answerer(expert: Path, section: AlignSection, seed: int) -> Any:
     return LocalModel(str(expert), name=str(expert), sampling=Sampling(temperature=section.temperature, max_tokens=section.max_tokens, seed=seed % 2**31))
 
 
-def _drawn(student: Any, asked: Sequence[Asked], section: AlignSection, step: Step, tell: Tell, name: str) -> dict[str, list[str]]:
+def _drawn(student: Any, asked: Sequence[Asked], section: AlignSection, step: Step, tell: Tell, name: str) -> dict[str, dict[str, bool]]:
     """Draws by request, kept in the step's folder: a killed run does not draw again."""
     path = step.path / "draws.jsonl.gz"
     if path.exists():
         kept = [json.loads(line) for line in gzip.decompress(path.read_bytes()).decode().splitlines()]
         if [row["id"] for row in kept] == [a.id for a in asked]:
-            return {row["id"]: row["said"] for row in kept}
+            return {row["id"]: dict(zip(row["said"], row["cut"], strict=True)) for row in kept}
     drawn = draw_answers(student, asked, section.samples, _bar(tell, name))
-    lines = "".join(json.dumps({"id": a.id, "category": a.category, "said": said}, ensure_ascii=False) + "\n" for a, said in zip(asked, drawn, strict=True))
+    lines = "".join(json.dumps({"id": a.id, "category": a.category, "said": list(said), "cut": list(said.values())}, ensure_ascii=False) + "\n" for a, said in zip(asked, drawn, strict=True))
     step.write_bytes("draws.jsonl.gz", gzip.compress(lines.encode(), mtime=0))
     return {a.id: said for a, said in zip(asked, drawn, strict=True)}
 

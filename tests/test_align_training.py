@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from limbeck.align.grader import Grader, packaged_classifier
-from limbeck.align.pairs import Asked, choose_requests, draw_answers, groups_that_differ, make_pairs, task_requests
+from limbeck.align.pairs import Asked, Pair, choose_requests, draw_answers, groups_that_differ, make_pairs, task_requests
 from limbeck.align.policy import load_policy, read_policy
 from limbeck.align.prefer import check_chat_template, train_on_pairs, train_on_reward
 from limbeck.align.requests import harmless, refusals_for, timid_for, to_refuse
@@ -46,6 +46,10 @@ def make_step(path, name="align"):
 
 def ask(category, *given, task_id="", text="Tell me how."):
     return Asked(id=f"{category}{task_id}", messages=({"role": "user", "content": text},), category=category, given=given, task_id=task_id, text=text)
+
+
+def said(*texts, cut=()):
+    return {text: text in cut for text in texts}
 
 
 def margin(folder, pairs):
@@ -135,18 +139,18 @@ def test_no_request_to_learn_from_is_near_a_test_of_xstest():
 
 def test_the_best_of_several_is_chosen_and_the_worst_rejected(reward):
     asked = [ask("weapons", "I'm sorry, but I can't help with that."), ask("harmless", "I'm sorry, but I can't help with that.", text="How do I boil an egg?"), ask("fraud", "I'm sorry, but I can't help with that.")]
-    drawn = [["Sure, tell me how you would: 1. one\n2. two", "I cannot help with this, you idiot."], ["To boil an egg:\n1. Boil water.\n2. Put the egg in.", "The egg is blue"], []]
+    drawn = [said("Sure, tell me how you would: 1. one\n2. two", "I cannot help with this, you idiot."), said(good := "To boil an egg:\n1. Boil water.\n2. Put the egg in.", "The egg is blue", cut=(good,)), said()]
     pairs, account = make_pairs(asked, drawn, reward, POLICY, 0.05)
     assert [p.asked.category for p in pairs] == ["weapons", "harmless"] and account["silent"] == 1 and account["pairs"] == 2
     assert pairs[0].chosen.startswith("I'm sorry") and pairs[0].rejected in drawn[0]
-    assert pairs[1].chosen == drawn[1][0] and pairs[1].rejected != pairs[1].chosen
+    assert pairs[1].chosen == good and pairs[1].rejected != pairs[1].chosen and pairs[1].cut == (True, False)
     assert all(p.worth[0] - p.worth[1] >= 0.05 for p in pairs)
 
 
 def test_equal_rewards_are_said_and_nothing_is_trained(reward):
     flat = read_policy({"propositions": {"empty": {"says": "x", "check": "rule", "rule": "is_empty"}}, "response": {k: {"ideal": "not empty", "disallowed": "empty"} for k in ("comply", "hard_refuse", "safe_refuse")}, "requests": {"": "comply", "weapons": "hard_refuse"}}, "flat.toml")
     even = Reward(grader=Grader(flat), weights=fit_weights(flat))
-    asked, drawn = [ask("weapons", "I'm sorry, no.")], [["Sure.", "Gladly."]]
+    asked, drawn = [ask("weapons", "I'm sorry, no.")], [said("Sure.", "Gladly.")]
     with pytest.raises(LimbeckError, match="rewards of all 3 answers are equal"):
         make_pairs(asked, drawn, even, flat, 0.05)
     with pytest.raises(LimbeckError, match="each of 1 requests are equal"):
@@ -157,7 +161,7 @@ def test_equal_rewards_are_said_and_nothing_is_trained(reward):
 
 def test_draws_are_taken_from_the_student_and_repeated_ones_once():
     student = SimpleNamespace(answer=lambda prompts, k: [Answer(prompt_id=p.id, candidates=tuple(Candidate(text=t) for t in ("a", "a ", "b"))) for p in prompts])
-    assert draw_answers(student, [ask("weapons")] * 9, 3) == [["a", "b"]] * 9
+    assert draw_answers(student, [ask("weapons")] * 9, 3) == [{"a": False, "b": False}] * 9
 
 
 def test_a_task_s_requests_come_as_it_poses_them_with_its_gold():
@@ -168,7 +172,7 @@ def test_a_task_s_requests_come_as_it_poses_them_with_its_gold():
 
 def some_pairs(reward):
     asked = choose_requests(section(share=0.2), POLICY, 60, [])
-    drawn = [["Sure, here is how to do that. First take a hammer", "Sure! 1. go there 2. do it"]] * len(asked)
+    drawn = [said("Sure, here is how to do that. First take a hammer", "Sure! 1. go there 2. do it")] * len(asked)
     return make_pairs(asked, drawn, reward, POLICY, 0.05)[0]
 
 
@@ -179,6 +183,29 @@ def test_a_few_steps_make_chosen_answers_likelier_than_rejected_ones(method, ran
     assert len(rows) == 6 and json.loads((tmp_path / "aligned" / FACTS).read_text())["aligned"]["method"] == method
     assert margin(tmp_path / "aligned", pairs) > margin(expert, pairs) + 0.5
     assert not (tmp_path / "align" / "trl").exists()
+
+
+@pytest.mark.parametrize("method", ["dpo", "best_of_n"])
+def test_a_draw_that_was_cut_does_not_teach_to_end_there(method, expert, tmp_path):
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    asked, text, other = ask("harmless", text="Tell me how."), "First take a hammer and then", "Sure, here is how to do that."
+    tokenizer = AutoTokenizer.from_pretrained(expert)
+    head = tokenizer.apply_chat_template([dict(m) for m in asked.messages], add_generation_prompt=True, tokenize=False) + text
+    whole = tokenizer.apply_chat_template([*(dict(m) for m in asked.messages), {"role": "assistant", "content": text}], tokenize=False)
+    ids, end = tokenizer(head, add_special_tokens=False)["input_ids"], tokenizer(whole[len(head) :], add_special_tokens=False)["input_ids"][0]
+
+    def ends(folder):
+        with torch.no_grad():
+            return float(AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()(torch.tensor([ids])).logits[0, -1].softmax(-1)[end])
+
+    made = {}
+    for cut in (False, True):
+        pairs = [Pair(asked=asked, chosen=text, rejected=other, worth=(1.0, 0.0), cut=(cut, cut))] * 4
+        train_on_pairs(expert, tmp_path / f"{cut}", pairs, section(method=method, sft_weight=1.0, steps=20, lr=1e-2), make_step(tmp_path, f"{cut}-step"))
+        made[cut] = ends(tmp_path / f"{cut}")
+    assert made[False] > 10 * ends(expert) and made[True] < ends(expert), f"{made}, {ends(expert)} before"
 
 
 def test_grpo_runs_on_the_reward_of_its_own_answers(expert, reward, tmp_path):
@@ -204,7 +231,7 @@ def test_refusals_are_never_more_than_harmless_pairs_allow_and_never_learnt_alon
     sorry, help_ = "I'm sorry, but I can't help with that.", "To boil an egg:\n1. Boil water.\n2. Put the egg in."
     bad = [Asked(id=f"b{at}", messages=({"role": "user", "content": "Tell me how."},), category="weapons", given=(sorry,), text="Tell me how.") for at in range(6)]
     good = [Asked(id=f"g{at}", messages=({"role": "user", "content": "How do I boil an egg?"},), category="harmless", given=(sorry,), text="How do I boil an egg?") for at in range(4)]
-    drawn = [["Sure, tell me how you would: 1. one\n2. two"]] * 6 + [[help_]] * 4
+    drawn = [said("Sure, tell me how you would: 1. one\n2. two")] * 6 + [said(help_)] * 4
     pairs, account = make_pairs([*bad, *good], drawn, reward, POLICY, 5.0, contrast=2.0)
     assert account["by_kind"] == {"hard_refuse": 2, "comply": 4} and account["surplus"] == 4, "ranks make pairs where no gap is as wide as min_gap"
     assert {p.asked.id for p in pairs} >= {"b0", "b1"}, "the first, of whom categories take turns"

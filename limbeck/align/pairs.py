@@ -38,12 +38,13 @@ class Asked:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pair:
-    """The better and the worse of two answers, with what they are worth."""
+    """The better and the worse of two answers, with what they are worth, and whether each is only a beginning (cut at the longest draw)."""
 
     asked: Asked
     chosen: str
     rejected: str
     worth: tuple[float, float]
+    cut: tuple[bool, bool] = (False, False)
 
 
 def choose_requests(section: AlignSection, policy: Policy, records: int, task: Sequence[Asked], part: Part = "train") -> list[Asked]:
@@ -62,19 +63,24 @@ def _asked(request: Request, given: tuple[str, ...]) -> Asked:
     return Asked(id=request.id, messages=({"role": "user", "content": request.text},), category=request.category, given=given, text=request.text)
 
 
-def draw_answers(student: Any, asked: Sequence[Asked], samples: int, progress: Callable[[int, int], None] | None = None, batch: int = 8) -> list[list[str]]:
-    """Several answers of the student's to each request, each text once; none where it said nothing."""
-    out: list[list[str]] = []
+def draw_answers(student: Any, asked: Sequence[Asked], samples: int, progress: Callable[[int, int], None] | None = None, batch: int = 64) -> list[dict[str, bool]]:
+    """Several answers of the student's to each request, each text once, and whether it was cut before its end; none where it said nothing."""
+    out: list[dict[str, bool]] = []
     for start in range(0, len(asked), batch):
         part = asked[start : start + batch]
         answers: list[Answer] = student.answer([Prompt(id=a.id, text=a.text, context={"messages": [dict(m) for m in a.messages]}) for a in part], k=samples)
-        out += [list(dict.fromkeys(c.text.strip() for c in answer.candidates if c.text.strip())) for answer in answers]
+        out += [_texts_of(answer) for answer in answers]
         if progress:
             progress(min(start + batch, len(asked)), len(asked))
     return out
 
 
-def make_pairs(asked: Sequence[Asked], drawn: Sequence[Sequence[str]], reward: Reward, policy: Policy, min_gap: float, contrast: float = 0.0) -> tuple[list[Pair], dict[str, Any]]:
+def _texts_of(answer: Answer) -> dict[str, bool]:
+    finish = answer.meta.get("finish") or ["stop"] * len(answer.candidates)
+    return {c.text.strip(): how == "length" for c, how in zip(answer.candidates, finish, strict=True) if c.text.strip()}
+
+
+def make_pairs(asked: Sequence[Asked], drawn: Sequence[Mapping[str, bool]], reward: Reward, policy: Policy, min_gap: float, contrast: float = 0.0) -> tuple[list[Pair], dict[str, Any]]:
     """The best and the worst answer to each request, where the policy ranks them apart or their worth differs by `min_gap`; and an account of every request.
 
     Requests to be turned down: the best of the student's draws and of our refusals against the worst draw (a worse way to refuse is never the
@@ -98,7 +104,8 @@ def make_pairs(asked: Sequence[Asked], drawn: Sequence[Sequence[str]], reward: R
         if not best or not worst:
             account["silent"] += 1
         elif best[0][0] - worst[-1][0] > SAME and (best[0][2] < worst[-1][2] or best[0][0] - worst[-1][0] >= min_gap):
-            pairs.append(Pair(asked=a, chosen=best[0][1], rejected=worst[-1][1], worth=(best[0][0], worst[-1][0])))
+            (top, chosen, _), (low, rejected, _) = best[0], worst[-1]
+            pairs.append(Pair(asked=a, chosen=chosen, rejected=rejected, worth=(top, low), cut=(said.get(chosen, False), said.get(rejected, False))))
         else:
             account["even"] += 1
     if not pairs:
@@ -117,7 +124,7 @@ def _kind(pair: Pair, policy: Policy) -> str:
     return "task" if pair.asked.task_id else policy.kind_of(pair.asked.category)
 
 
-def groups_that_differ(asked: Sequence[Asked], drawn: Sequence[Sequence[str]], reward: Reward, policy: Policy) -> int:
+def groups_that_differ(asked: Sequence[Asked], drawn: Sequence[Mapping[str, bool]], reward: Reward, policy: Policy) -> int:
     """In how many requests the student's own answers differ in worth: what a reward on its own answers can teach from. Raises LimbeckError for none."""
     flat = [(a, text) for a, said in zip(asked, drawn, strict=True) for text in said]
     values = iter(reward.of([a.exchange(text, policy) for a, text in flat], [a.task_id for a, _ in flat]))

@@ -40,19 +40,24 @@ def check_chat_template(folder: str) -> None:
 
 
 def train_on_pairs(expert: Path, out: Path, pairs: Sequence[Pair], section: AlignSection, step: Step, progress: Progress | None = None, lora_rank: int = 0) -> list[dict[str, float]]:
-    """The expert's weights trained to prefer, saved at `out`; returns what was logged on the way. `section.method` is dpo or best_of_n."""
+    """The expert's weights trained to prefer, saved at `out`; returns what was logged on the way. `section.method` is dpo or best_of_n.
+
+    Of a draw that was cut its words are learnt and not its end: no answer ends there.
+    """
     trl, dataset = _trl(expert), _dataset()
     prompts = [[dict(m) for m in p.asked.messages] for p in pairs]
     chosen, rejected = [[_said(p.chosen)] for p in pairs], [[_said(p.rejected)] for p in pairs]
+    cut = {"chosen_cut": [p.cut[0] for p in pairs], "rejected_cut": [p.cut[1] for p in pairs]}
     watch, rows = _watch(section, step, progress)
     tokenizer = load_tokenizer(str(expert))
     if section.method == "dpo":
         both = {"loss_type": ["sigmoid", "sft"], "loss_weights": [1.0, section.sft_weight]} if section.sft_weight else {}
         config = trl.DPOConfig(**_shared(section, step), **both, beta=section.beta, max_length=LONGEST, precompute_ref_log_probs=False)
-        trainer = trl.DPOTrainer(model=str(expert), args=config, train_dataset=dataset.from_dict({"prompt": prompts, "chosen": chosen, "rejected": rejected}), processing_class=tokenizer, callbacks=[watch], peft_config=_lora(lora_rank))
+        trainer = trl.DPOTrainer(model=str(expert), args=config, train_dataset=dataset.from_dict({"prompt": prompts, "chosen": chosen, "rejected": rejected, **cut}), processing_class=tokenizer, callbacks=[watch], peft_config=_lora(lora_rank))
     else:
         config = trl.SFTConfig(**_shared(section, step), max_length=LONGEST, completion_only_loss=True, packing=False)
-        trainer = trl.SFTTrainer(model=str(expert), args=config, train_dataset=dataset.from_dict({"prompt": prompts, "completion": chosen}), processing_class=tokenizer, callbacks=[watch], peft_config=_lora(lora_rank))
+        trainer = trl.SFTTrainer(model=str(expert), args=config, train_dataset=dataset.from_dict({"prompt": prompts, "completion": chosen, **cut}), processing_class=tokenizer, callbacks=[watch], peft_config=_lora(lora_rank))
+    trainer.train_dataset = _open_ends(trainer.train_dataset, tokenizer)
     _run(trainer, expert, out, step, tokenizer, section)
     return rows
 
@@ -73,6 +78,15 @@ def train_on_reward(expert: Path, out: Path, asked: Sequence[Asked], reward: Rew
     trainer = trl.GRPOTrainer(model=str(expert), reward_funcs=worth, args=config, train_dataset=data, processing_class=tokenizer, callbacks=[watch], peft_config=_lora(lora_rank))
     _run(trainer, expert, out, step, tokenizer, section)
     return rows
+
+
+def _open_ends(data: Any, tokenizer: Any) -> Any:
+    """Tokenised answers without what the chat template writes after them, where they were cut."""
+    word = "answer"
+    whole = tokenizer.apply_chat_template([{"role": "user", "content": "question"}, _said(word)], tokenize=False)
+    tail = len(tokenizer(whole[whole.rindex(word) + len(word) :], add_special_tokens=False)["input_ids"])
+    ends = {"input_ids": "chosen_cut", "labels": "chosen_cut", "chosen_ids": "chosen_cut", "rejected_ids": "rejected_cut"}
+    return data.map(lambda row: {column: row[column][: len(row[column]) - tail * row[cut]] for column, cut in ends.items() if column in row})
 
 
 def _lora(rank: int) -> Any:

@@ -1,26 +1,30 @@
 """Requests to learn from, all our own: some to be turned down, each beside harmless ones that sound alike; and short refusals in several wordings.
 
-They are made from sentences with a gap (requests.toml), so that a request that is held out (a whole sentence is, never a filling alone) is new.
-What is to be turned down names a wish and asks for help; it holds no method. The kinds of look-alikes (a verb of two meanings, a game, a
+They are made from sentences with a gap (asked/*.toml). What is held out is held out in whole groups of sentences that belong together, so that neither
+a sentence nor what it is about has been learnt from. What is to be turned down names a wish and asks for help; it holds no method. The kinds of look-alikes (a verb of two meanings, a game, a
 definition, a figure of fiction) are those that XSTest's paper names; none of the sentences is its, HarmBench's or anybody's test: a test holds them apart.
 """
 
 from __future__ import annotations
 
 import tomllib
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
-from typing import Any, Literal
+from typing import Literal
 
 from limbeck.run import derive_seed
 
 Part = Literal["train", "held_out"]
-HELD_OUT = 4  # one sentence in so many is held out, at least one
+HELD_OUT = 8  # of a category's groups of sentences one in so many is held out, at least one
+ALONE = 4  # of a category that has one group alone, one sentence in so many
+
+HARMLESS = "harmless"
 
 # how each of these wishes is called in a refusal
 WISHES = {
-    "violence": "hurting anyone", "weapons": "making a weapon", "drugs": "making or selling illegal drugs", "theft": "taking what belongs to someone else", "fraud": "cheating people", "intrusion": "getting into other people's devices or accounts",
+    "violence": "hurting anyone", "sexual_abuse": "hurting anyone", "weapons": "making a weapon", "drugs": "making or selling illegal drugs", "theft": "taking what belongs to someone else", "fraud": "cheating people", "intrusion": "getting into other people's devices or accounts",
     "privacy": "invading someone's privacy", "hate": "putting down a group of people", "deception": "spreading something untrue",
 }  # fmt: skip
 REFUSALS = ("I'm sorry, but I can't help with {}.", "Sorry, I can't assist with {}.", "I'm sorry, but I won't help with {}.", "My apologies, but I cannot help with {}.", "I'm sorry, I can't provide help with {}.", "Sorry, but I'm not able to help with {}.")
@@ -48,22 +52,43 @@ class Request:
     part: Part
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Group:
+    """Sentences with a gap that belong together, what fills it, and what makes the same sentences harmless."""
+
+    name: str
+    category: str
+    sentences: tuple[str, ...]
+    fillings: tuple[str, ...]
+    harmless: tuple[str, ...] = ()
+    held: range = range(0)
+    turn: int = 0
+
+
 def to_refuse() -> list[Request]:
-    """Every request to be turned down or met with care under some policy, categories taking turns so that a few cover many."""
-    return _in_turns([_filled(group["category"], group["sentences"], group["fillings"], f"{at}") for at, group in enumerate(_read()["refuse"])])
+    """Every request to be turned down or met with care under some policy, categories and groups taking turns so that a few cover many."""
+    return _in_turns([_filled(group, group.category, group.fillings) for group in _read() if group.category != HARMLESS])
 
 
 def harmless() -> list[Request]:
     """Every harmless request that sounds like one of the others, in turns: the same sentences about something else, and sentences of their own."""
-    read = _read()
-    same = [_filled("harmless", group["sentences"], group["harmless"], f"{at}", held_by=group["category"]) for at, group in enumerate(read["refuse"]) if "harmless" in group]
-    own = [_filled("harmless", group["sentences"], group["fillings"], f"{len(read['refuse']) + at}") for at, group in enumerate(read["harmless"])]
-    return _in_turns([*same, *own])
+    return _in_turns([_filled(group, HARMLESS, group.fillings if group.category == HARMLESS else group.harmless) for group in _read()])
 
 
 @cache
-def _read() -> dict[str, Any]:
-    return tomllib.loads((files("limbeck.align") / "requests.toml").read_text(encoding="utf-8"))
+def _read() -> tuple[_Group, ...]:
+    """Every group of sentences; which are held out hangs on their names alone."""
+    groups = []
+    for path in sorted((files("limbeck.align") / "asked").iterdir(), key=lambda p: p.name):
+        for kind, found in tomllib.loads(path.read_text(encoding="utf-8")).items():
+            groups += [_Group(name=f"{path.name.removesuffix('.toml')}-{kind}{at}", category=g.get("category", HARMLESS), sentences=tuple(g["sentences"]), fillings=tuple(g["fillings"]), harmless=tuple(g.get("harmless", ()))) for at, g in enumerate(found)]
+    out = []
+    for category in dict.fromkeys(g.category for g in groups):
+        same = sorted((g for g in groups if g.category == category), key=lambda g: derive_seed("held out", g.name))
+        whole = {g.name for g in same[: max(1, len(same) // HELD_OUT)]} if len(same) > 1 else set()
+        order = {g.name: at for at, g in enumerate(sorted(same, key=lambda g: derive_seed("turn", g.name)))}
+        out += [replace(g, turn=order[g.name], held=range(len(g.sentences)) if g.name in whole else range(0) if whole else range(max(1, len(g.sentences) // ALONE))) for g in groups if g.category == category]
+    return tuple(sorted(out, key=lambda g: (g.turn, derive_seed("turn", g.name))))
 
 
 def refusals_for(request: Request) -> tuple[str, ...]:
@@ -82,16 +107,16 @@ def timid_for(request: Request) -> str:
     return TIMID[derive_seed(request.id) % len(TIMID)]
 
 
-def _filled(category: str, sentences: list[str], fillings: list[str], mark: str, held_by: str = "") -> list[Request]:
-    """Every sentence with every filling, shuffled. A sentence that serves two sides is held out on both (`held_by` names the other's category)."""
-    fewer = len(sentences) < HELD_OUT and int(mark) % 2  # of every second small group all are learnt
-    held = () if fewer else sorted(range(len(sentences)), key=lambda at: derive_seed("held out", held_by or category, mark, at))[: max(1, len(sentences) // HELD_OUT)]
+def _filled(group: _Group, category: str, fillings: Sequence[str]) -> list[Request]:
+    """Every sentence with every filling, shuffled."""
     out = []
-    for number, sentence in enumerate(sentences):
-        part: Part = "held_out" if number in held else "train"
-        out += [Request(id=f"{category}{mark}-{number}-{at}", text=sentence.format(filling), category=category, part=part) for at, filling in enumerate(fillings)]
+    for number, sentence in enumerate(group.sentences):
+        part: Part = "held_out" if number in group.held else "train"
+        out += [Request(id=f"{category}-{group.name}-{number}-{at}", text=sentence.format(filling), category=category, part=part) for at, filling in enumerate(fillings)]
     return sorted(out, key=lambda r: derive_seed(r.id))
 
 
 def _in_turns(groups: list[list[Request]]) -> list[Request]:
-    return [group[at] for at in range(max(map(len, groups))) for group in groups if at < len(group)]
+    """One of each group, then a second of each, and so on; a text that two groups make comes once."""
+    turns = [group[at] for at in range(max(map(len, groups))) for group in groups if at < len(group)]
+    return list({request.text: request for request in reversed(turns)}.values())[::-1]
