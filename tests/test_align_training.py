@@ -7,7 +7,15 @@ import numpy as np
 import pytest
 
 from limbeck.align.grader import Grader, packaged_classifier
-from limbeck.align.pairs import Asked, Pair, choose_requests, draw_answers, groups_that_differ, make_pairs, task_requests
+from limbeck.align.pairs import (
+    Asked,
+    Pair,
+    choose_requests,
+    draw_answers,
+    groups_that_differ,
+    make_pairs,
+    task_requests,
+)
 from limbeck.align.policy import load_policy, read_policy
 from limbeck.align.prefer import check_chat_template, train_on_pairs, train_on_reward
 from limbeck.align.requests import harmless, refusals_for, timid_for, to_refuse
