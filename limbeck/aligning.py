@@ -28,7 +28,7 @@ from limbeck.align.grader import (
     require_accuracy,
 )
 from limbeck.align.judge import Judge
-from limbeck.align.pairs import Asked, choose_requests, draw_answers, groups_that_differ, make_pairs
+from limbeck.align.pairs import Asked, choose_requests, draw_answers, groups_that_differ, make_pairs, needs_draws
 from limbeck.align.policy import Policy, load_policy
 from limbeck.align.rewards import Reward, fit_weights
 from limbeck.align.weights import cross_chances
@@ -114,7 +114,7 @@ def align_expert(recipe: Recipe, lora_rank: int, task: Any, expert: Path, datase
     shares = {share: section.model_copy(update={"share": share}) for share in sorted({section.share, *section.sweep})}
     task_requests = _task_requests(examples, step.seed("requests"))
     asked = {share: choose_requests(one, policy, records, task_requests) for share, one in shares.items()}
-    drawn = {} if section.method == "grpo" else _drawn(student_now, max(asked.values(), key=len), section, step, tell, name)
+    drawn = {} if section.method == "grpo" else _drawn(student_now, [a for a in max(asked.values(), key=len) if needs_draws(a, policy, section.method)], section, step, tell, name)
     held = choose_requests(section, policy, records, [], "held_out")
     before = count_refusals(student_now, held, policy, section)
     tried = []
@@ -150,7 +150,7 @@ def _train_share(expert: Path, out: Path, asked: Sequence[Asked], drawn: dict[st
         some = asked[:: max(1, len(asked) // GRPO_TRIED)]
         account: dict[str, Any] = {"requests": len(asked), "tried": len(some), "differ": groups_that_differ(some, draw_answers(student, some, section.samples, _bar(tell, name)), reward, policy)}
         return account, train_on_reward(expert, out, asked, reward, policy, section, step, _learning(tell, name), lora_rank)
-    pairs, account = make_pairs(asked, [drawn[a.id] for a in asked], reward, policy, section.min_gap, section.contrast)
+    pairs, account = make_pairs(asked, [drawn.get(a.id) for a in asked], reward, policy, section.min_gap, section.contrast)
     return account, train_on_pairs(expert, out, pairs, section, step, _learning(tell, name), lora_rank)
 
 

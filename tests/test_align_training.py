@@ -14,6 +14,7 @@ from limbeck.align.pairs import (
     draw_answers,
     groups_that_differ,
     make_pairs,
+    needs_draws,
     task_requests,
 )
 from limbeck.align.policy import load_policy, read_policy
@@ -99,7 +100,7 @@ def test_what_is_trained_on_is_a_capped_share_with_contrast_and_the_task():
     chosen = choose_requests(section(share=0.03, contrast=2.0, helpful=0.5), POLICY, 1000, task)
     kinds = ["task" if a.task_id else POLICY.kind_of(a.category) for a in chosen]
     assert kinds.count("comply") == 60 and kinds.count("task") == 15 and len(chosen) == 30 + 60 + 15
-    assert len({a.category for a in chosen if POLICY.kind_of(a.category) == "hard_refuse"}) == 9
+    assert len({a.category for a in chosen if POLICY.kind_of(a.category) == "hard_refuse"}) == 10
     with pytest.raises(LimbeckError, match=r"3 % of 50 records are 2 requests"):
         choose_requests(section(share=0.03), POLICY, 50, task)
     held = {a.text for a in choose_requests(section(), POLICY, 1000, [], "held_out")}
@@ -153,6 +154,15 @@ def test_the_best_of_several_is_chosen_and_the_worst_rejected(reward):
     assert pairs[0].chosen.startswith("I'm sorry") and pairs[0].rejected in drawn[0]
     assert pairs[1].chosen == good and pairs[1].rejected != pairs[1].chosen and pairs[1].cut == (True, False)
     assert all(p.worth[0] - p.worth[1] >= 0.05 for p in pairs)
+
+
+def test_who_learns_the_best_answer_alone_is_asked_only_where_it_is_not_given(reward):
+    sorry = "I'm sorry, but I can't help with that."
+    bad, good, own = ask("weapons", sorry), ask("harmless", sorry, text="How do I boil an egg?"), ask("task", "ls", task_id="t1")
+    assert [needs_draws(a, POLICY, "best_of_n") for a in (bad, good, own, ask("weapons"))] == [False, True, False, True]
+    assert all(needs_draws(a, POLICY, "dpo") for a in (bad, good, own))
+    pairs, account = make_pairs([bad, good, own], [None, said("To boil an egg:\n1. Boil water.\n2. Put the egg in."), None], reward, POLICY, 0.05)
+    assert [(p.chosen, p.rejected == "") for p in pairs[::2]] == [(sorry, True), ("ls", True)] and account["by_kind"] == {"hard_refuse": 1, "comply": 1, "task": 1}
 
 
 def test_equal_rewards_are_said_and_nothing_is_trained(reward):

@@ -75,20 +75,26 @@ def draw_answers(student: Any, asked: Sequence[Asked], samples: int, progress: C
     return out
 
 
+def needs_draws(asked: Asked, policy: Policy, method: str) -> bool:
+    """Whether the student is asked at all: whoever learns the best answer alone, and is given it (a refusal, the task's own), need not hear the others."""
+    return method != "best_of_n" or not asked.given or _kind_of(asked, policy) == "comply"
+
+
 def _texts_of(answer: Answer) -> dict[str, bool]:
     finish = answer.meta.get("finish") or ["stop"] * len(answer.candidates)
     return {c.text.strip(): how == "length" for c, how in zip(answer.candidates, finish, strict=True) if c.text.strip()}
 
 
-def make_pairs(asked: Sequence[Asked], drawn: Sequence[Mapping[str, bool]], reward: Reward, policy: Policy, min_gap: float, contrast: float = 0.0) -> tuple[list[Pair], dict[str, Any]]:
+def make_pairs(asked: Sequence[Asked], drawn: Sequence[Mapping[str, bool] | None], reward: Reward, policy: Policy, min_gap: float, contrast: float = 0.0) -> tuple[list[Pair], dict[str, Any]]:
     """The best and the worst answer to each request, where the policy ranks them apart or their worth differs by `min_gap`; and an account of every request.
 
     Requests to be turned down: the best of the student's draws and of our refusals against the worst draw (a worse way to refuse is never the
-    worst there is). Harmless ones and the task's: the best draw, or the task's own answer, against the worst draw or a refusal.
+    worst there is). Harmless ones and the task's: the best draw, or the task's own answer, against the worst draw or a refusal. Where the student was not asked (None) the best of what is given
+    stands against nothing.
     No more pairs turn a request down than one for each `contrast` pairs of harmless ones: who is shown refusals alone refuses everything.
     Raises LimbeckError where all rewards are equal, or where refusals alone would be learnt.
     """
-    texts = [list(dict.fromkeys([*said, *a.given])) for a, said in zip(asked, drawn, strict=True)]
+    texts = [list(dict.fromkeys([*(said or ()), *a.given])) for a, said in zip(asked, drawn, strict=True)]
     flat = [(a, text) for a, all_of_it in zip(asked, texts, strict=True) for text in all_of_it]
     worth, ranks = reward.ranked([a.exchange(text, policy) for a, text in flat], [a.task_id for a, _ in flat])
     known = [w for w in worth if w is not None]
@@ -99,6 +105,9 @@ def make_pairs(asked: Sequence[Asked], drawn: Sequence[Mapping[str, bool]], rewa
     for a, all_of_it, said in zip(asked, texts, drawn, strict=True):
         judged = sorted(((w, text, rank) for text, (w, rank) in [(text, next(values)) for text in all_of_it] if w is not None), key=lambda found: -found[0])
         turns_down = policy.kind_of(a.category) != "comply"
+        if said is None:
+            pairs += [Pair(asked=a, chosen=text, rejected="", worth=(w, 0.0)) for w, text, _ in judged[:1]]
+            continue
         best = [p for p in judged if turns_down or a.task_id or p[1] in said]
         worst = [p for p in judged if not turns_down or p[1] in said]
         if not best or not worst:
@@ -110,18 +119,18 @@ def make_pairs(asked: Sequence[Asked], drawn: Sequence[Mapping[str, bool]], rewa
             account["even"] += 1
     if not pairs:
         raise LimbeckError(f"no two answers to one request differ by {min_gap:g}: there is no signal, and nothing was trained", "align.min_gap", "lower it, or draw more answers (align.samples) at a higher align.temperature")
-    kinds = [_kind(p, policy) for p in pairs]
+    kinds = [_kind_of(p.asked, policy) for p in pairs]
     if contrast and (most := round(kinds.count("comply") / contrast)) < len(pairs) - kinds.count("comply") - kinds.count("task"):
         if not most:
             raise LimbeckError("no harmless request gave a pair: refusals alone would be learnt, and then everything is refused", "align.contrast, align.samples", "draw more answers (align.samples), or set align.contrast = 0 to learn refusals all the same")
         kept = set([at for at, kind in enumerate(kinds) if kind not in ("comply", "task")][:most])
         pairs = [p for at, p in enumerate(pairs) if kinds[at] in ("comply", "task") or at in kept]
-        account["surplus"], kinds = len(kinds) - len(pairs), [_kind(p, policy) for p in pairs]
+        account["surplus"], kinds = len(kinds) - len(pairs), [_kind_of(p.asked, policy) for p in pairs]
     return pairs, account | {"pairs": len(pairs), "by_kind": {kind: kinds.count(kind) for kind in dict.fromkeys(kinds)}}
 
 
-def _kind(pair: Pair, policy: Policy) -> str:
-    return "task" if pair.asked.task_id else policy.kind_of(pair.asked.category)
+def _kind_of(asked: Asked, policy: Policy) -> str:
+    return "task" if asked.task_id else policy.kind_of(asked.category)
 
 
 def groups_that_differ(asked: Sequence[Asked], drawn: Sequence[Mapping[str, bool]], reward: Reward, policy: Policy) -> int:
