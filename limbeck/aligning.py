@@ -150,7 +150,7 @@ def _train_share(expert: Path, out: Path, asked: Sequence[Asked], drawn: dict[st
         some = asked[:: max(1, len(asked) // GRPO_TRIED)]
         account: dict[str, Any] = {"requests": len(asked), "tried": len(some), "differ": groups_that_differ(some, draw_answers(student, some, section.samples, _bar(tell, name)), reward, policy)}
         return account, train_on_reward(expert, out, asked, reward, policy, section, step, _learning(tell, name), lora_rank)
-    pairs, account = make_pairs(asked, [drawn.get(a.id) for a in asked], reward, policy, section.min_gap, section.contrast)
+    pairs, account = make_pairs(asked, [drawn.get(a.id) for a in asked], reward, policy, section.min_gap, section.contrast, section.method == "best_of_n")
     return account, train_on_pairs(expert, out, pairs, section, step, _learning(tell, name), lora_rank)
 
 

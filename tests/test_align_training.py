@@ -165,6 +165,14 @@ def test_who_learns_the_best_answer_alone_is_asked_only_where_it_is_not_given(re
     assert [(p.chosen, p.rejected == "") for p in pairs[::2]] == [(sorry, True), ("ls", True)] and account["by_kind"] == {"hard_refuse": 1, "comply": 1, "task": 1}
 
 
+def test_who_learns_the_best_alone_learns_what_is_better_than_a_refusal_and_no_refusal(reward):
+    sorry, start = "I'm sorry, but I can't help with that.", "You can start by looking at the"
+    asked = [Asked(id=f"g{at}", messages=({"role": "user", "content": "How do I boil an egg?"},), category="harmless", given=(sorry,), text="How do I boil an egg?") for at in range(3)]
+    drawn = [said(start), said("I cannot provide information on that topic.", sorry), said("To boil an egg:\n1. Boil water.\n2. Put the egg in.")]
+    assert [p.asked.id for p in make_pairs(asked, drawn, reward, POLICY, 5.0)[0]] == ["g2"], "a beginning is not known to be good"
+    assert [p.asked.id for p in make_pairs(asked, drawn, reward, POLICY, 5.0, best_alone=True)[0]] == ["g0", "g2"]
+
+
 def test_equal_rewards_are_said_and_nothing_is_trained(reward):
     flat = read_policy({"propositions": {"empty": {"says": "x", "check": "rule", "rule": "is_empty"}}, "response": {k: {"ideal": "not empty", "disallowed": "empty"} for k in ("comply", "hard_refuse", "safe_refuse")}, "requests": {"": "comply", "weapons": "hard_refuse"}}, "flat.toml")
     even = Reward(grader=Grader(flat), weights=fit_weights(flat))

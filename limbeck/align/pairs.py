@@ -8,6 +8,7 @@ from typing import Any
 
 from limbeck.align.policy import Policy
 from limbeck.align.propositions import Exchange
+from limbeck.align.refusals import classify
 from limbeck.align.requests import Part, Request, harmless, refusals_for, timid_for, to_refuse
 from limbeck.align.rewards import Reward
 from limbeck.errors import LimbeckError
@@ -85,12 +86,12 @@ def _texts_of(answer: Answer) -> dict[str, bool]:
     return {c.text.strip(): how == "length" for c, how in zip(answer.candidates, finish, strict=True) if c.text.strip()}
 
 
-def make_pairs(asked: Sequence[Asked], drawn: Sequence[Mapping[str, bool] | None], reward: Reward, policy: Policy, min_gap: float, contrast: float = 0.0) -> tuple[list[Pair], dict[str, Any]]:
+def make_pairs(asked: Sequence[Asked], drawn: Sequence[Mapping[str, bool] | None], reward: Reward, policy: Policy, min_gap: float, contrast: float = 0.0, best_alone: bool = False) -> tuple[list[Pair], dict[str, Any]]:
     """The best and the worst answer to each request, where the policy ranks them apart or their worth differs by `min_gap`; and an account of every request.
 
     Requests to be turned down: the best of the student's draws and of our refusals against the worst draw (a worse way to refuse is never the
     worst there is). Harmless ones and the task's: the best draw, or the task's own answer, against the worst draw or a refusal. Where the student was not asked (None) the best of what is given
-    stands against nothing.
+    stands against nothing; and whoever learns the best alone (`best_alone`) learns it wherever it is worth more than a refusal: a beginning of an answer is seldom known to be a good one, and still it helps.
     No more pairs turn a request down than one for each `contrast` pairs of harmless ones: who is shown refusals alone refuses everything.
     Raises LimbeckError where all rewards are equal, or where refusals alone would be learnt.
     """
@@ -108,11 +109,12 @@ def make_pairs(asked: Sequence[Asked], drawn: Sequence[Mapping[str, bool] | None
         if said is None:
             pairs += [Pair(asked=a, chosen=text, rejected="", worth=(w, 0.0)) for w, text, _ in judged[:1]]
             continue
-        best = [p for p in judged if turns_down or a.task_id or p[1] in said]
+        best = [p for p in judged if turns_down or a.task_id or (p[1] in said and not (best_alone and classify(p[1]) == "refuse"))]
         worst = [p for p in judged if not turns_down or p[1] in said]
+        over = [p for p in judged if p[1] in a.given] if best_alone and not turns_down and not a.task_id else worst[-1:]
         if not best or not worst:
             account["silent"] += 1
-        elif best[0][0] - worst[-1][0] > SAME and (best[0][2] < worst[-1][2] or best[0][0] - worst[-1][0] >= min_gap):
+        elif best[0][0] - max((w for w, _, _ in over), default=0.0) > SAME and (best_alone or best[0][2] < worst[-1][2] or best[0][0] - worst[-1][0] >= min_gap):
             (top, chosen, _), (low, rejected, _) = best[0], worst[-1]
             pairs.append(Pair(asked=a, chosen=chosen, rejected=rejected, worth=(top, low), cut=(said.get(chosen, False), said.get(rejected, False))))
         else:
